@@ -1,0 +1,277 @@
+"""A fitted model: sample, condition, ask for marginals, save, load. Post-processing only, and immutable.
+
+Files are npz plus JSON; nothing is pickled, so a model from a stranger can be opened.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.errors import ConfigError, InputError
+from dpsynth.marginals import Attribute, CodedTable, Domain, Measurement, Recoding, code_dtype
+from dpsynth.pgm.beliefs import Beliefs
+from dpsynth.pgm.junction_tree import JunctionTree
+from dpsynth.pgm.sampling import sample, systematic_groups
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dpsynth.encode import Encoder
+
+FORMAT = "dpsynth.model/1"
+
+
+@dataclass(frozen=True)
+class MarginalEstimate:
+    """Estimated counts over ``columns`` and a standard error for each cell (of the measurement noise; model error is not in it)."""
+
+    columns: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+    standard_error: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SyntheticModel:
+    """A distribution over the columns of ``domain``.
+
+    The graphical model lives on merged levels (``recoding``); ``within`` holds, per merged column, the weights by which a merged level is
+    told apart again. ``total`` estimates the number of rows of the training table.
+    """
+
+    synthesizer: str
+    domain: Domain
+    beliefs: Beliefs
+    total: float
+    measurements: tuple[Measurement, ...]
+    transcript: Mapping[str, Any]
+    recoding: Recoding = field(default_factory=lambda: Recoding({}))
+    within: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    encoder: Encoder | None = None
+
+    @cached_property
+    def model_domain(self) -> Domain:
+        """The domain in merged levels."""
+        return self.recoding.domain(self.domain)
+
+    @property
+    def rows(self) -> int:
+        """Estimated number of training rows, at least 1."""
+        return max(1, round(self.total))
+
+    def sample_codes(
+        self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None
+    ) -> CodedTable:
+        """``rows`` coded records; ``where`` fixes columns to codes of ``domain`` (exact under the model, not by rejection)."""
+        if rows < 0:
+            raise ConfigError(f"rows={rows} must be >= 0")
+        rng = np.random.default_rng(seed)
+        conditions = dict(where or {})
+        beliefs = self._conditioned(conditions)
+        merged = sample(beliefs, rows, rng)
+        columns = {}
+        for attribute, codes in zip(self.domain, merged, strict=True):
+            name = attribute.name
+            if name in conditions:
+                fine = np.full(rows, conditions[name], dtype=np.int64)
+            elif name in self.recoding.levels:
+                fine = self._told_apart(name, codes, rng)
+            else:
+                fine = codes
+            columns[name] = fine.astype(code_dtype(attribute.size))
+        return CodedTable(self.domain, columns)
+
+    def sample(self, rows: int | None = None, *, seed: int | None = None, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """``rows`` records as a pandas table (default: as many as the training table had, by the noisy estimate).
+
+        ``where={"fraud": "yes"}`` draws from the distribution given those values.
+        """
+        if self.encoder is None:
+            raise ConfigError("this model was fitted on coded data and has no encoder; use sample_codes")
+        codes = None if where is None else {name: self.encoder.code_of(name, value) for name, value in where.items()}
+        n = self.rows if rows is None else rows
+        table = self.sample_codes(n, seed=seed, where=codes)
+        return self.encoder.decode(table.columns, np.random.default_rng(None if seed is None else [seed, 1]))
+
+    def marginal(self, columns: Sequence[str]) -> MarginalEstimate:
+        """Counts over ``columns``, in that order, with a standard error for each."""
+        names = tuple(columns)
+        values = self._full_marginal(names)
+        error = self._standard_error(set(names))
+        return MarginalEstimate(names, values, np.full(values.shape, error))
+
+    def explain(self) -> list[dict[str, Any]]:
+        """What was measured, and how noisily: one entry per measurement, strongest first."""
+        seen = [{"clique": list(m.clique), "form": m.form, "stddev": m.stddev, "cells": int(m.values.size)} for m in self.measurements]
+        return sorted(seen, key=lambda entry: float(str(entry["stddev"])))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one zip file of arrays and JSON."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for i, table in enumerate(self.beliefs.tables):
+            arrays[f"table_{i}"] = table
+        for i, m in enumerate(self.measurements):
+            arrays[f"measurement_{i}"] = m.values
+        for i, name in enumerate(self.recoding.levels):
+            arrays[f"levels_{i}"] = self.recoding.levels[name]
+            arrays[f"within_{i}"] = self.within[name]
+        tree = self.beliefs.tree
+        meta = {
+            "format": FORMAT,
+            "synthesizer": self.synthesizer,
+            "total": self.total,
+            "domain": [vars(a) for a in self.domain],
+            "tree": {"sizes": tree.sizes, "cliques": tree.cliques, "parents": tree.parents, "separators": tree.separators},
+            "measurements": [{"clique": m.clique, "stddev": m.stddev, "form": m.form} for m in self.measurements],
+            "recoded": list(self.recoding.levels),
+            "transcript": self.transcript,
+            "encoder": None if self.encoder is None else self.encoder.to_dict(),
+        }
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            # A fixed timestamp: the same model is the same bytes.
+            archive.writestr(zipfile.ZipInfo("model.json", (1980, 1, 1, 0, 0, 0)), json.dumps(meta, sort_keys=True))
+            for name, array in arrays.items():
+                raw = io.BytesIO()
+                np.lib.format.write_array(raw, np.ascontiguousarray(array), allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), raw.getvalue(), zipfile.ZIP_DEFLATED)
+        Path(path).write_bytes(buffer.getvalue())
+
+    # --- inside -----------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.domain.names)}
+
+    def _conditioned(self, conditions: Mapping[str, int]) -> Beliefs:
+        if not conditions:
+            return self.beliefs
+        beliefs = _copied(self.beliefs, [(self._index[name],) for name in conditions if name in self.domain])
+        factors = {}
+        for name, code in conditions.items():
+            size = self.domain[name].size
+            if not 0 <= code < size:
+                raise ConfigError(f"where {name!r}: code must be in 0..{size - 1}")
+            merged = int(self.recoding.levels[name][code]) if name in self.recoding.levels else code
+            indicator = np.zeros(self.model_domain[name].size)
+            indicator[merged] = 1.0
+            factors[(self._index[name],)] = indicator
+        beliefs.update(factors)
+        if not beliefs.tables or beliefs.tables[0].sum() <= 0.0:
+            raise ConfigError(f"the model gives no probability to the condition on {', '.join(conditions)}")
+        return beliefs
+
+    def _told_apart(self, name: str, codes: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Fine levels for merged ``codes``, by the weights inside each merged level."""
+        levels = self.recoding.levels[name]
+        order = np.argsort(levels, kind="stable")
+        sizes = np.bincount(levels)
+        width = int(sizes.max())
+        starts = np.cumsum(sizes) - sizes
+        position = np.arange(len(levels)) - starts[levels[order]]
+        weights = np.zeros((len(sizes), width))
+        weights[levels[order], position] = self.within[name][order]
+        empty = weights.sum(axis=1) <= 0.0
+        weights[empty] = np.arange(width) < sizes[empty][:, None]
+        return order[starts[codes] + systematic_groups(codes, weights, rng)].astype(np.int64)
+
+    def _full_marginal(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Marginal over full levels: the merged marginal, each merged cell spread by the weights within."""
+        attributes = [self._index[name] for name in self.domain.ordered_clique(names)]
+        if not attributes:
+            return np.array(self.total)
+        table = _any_marginal(self.beliefs, attributes)
+        for axis, a in enumerate(attributes):
+            name = self.domain.names[a]
+            if name in self.recoding.levels:
+                levels = self.recoding.levels[name]
+                share = self.within[name]
+                mass = np.bincount(levels, weights=share)
+                count = np.bincount(levels)
+                inside = np.where(mass[levels] > 0.0, share / np.where(mass[levels] > 0.0, mass[levels], 1.0), 1.0 / count[levels])
+                table = np.take(table, levels, axis=axis) * inside.reshape([-1 if i == axis else 1 for i in range(table.ndim)])
+        ordered = [self.domain.names[a] for a in attributes]
+        return table.transpose([ordered.index(name) for name in names])
+
+    def _standard_error(self, wanted: set[str]) -> float:
+        """Noise of one cell of the best answer a single measurement gives: stddev times the square root of the cells it sums.
+
+        Where no measurement covers the columns, the noise of a product of its parts is at most that of its noisiest part, which is used.
+        """
+        if not wanted:
+            return min((m.stddev * math.sqrt(m.values.size) for m in self.measurements if m.form == "marginal"), default=0.0)
+        covering = [
+            m.stddev * math.sqrt(self.domain.cells([c for c in m.clique if c not in wanted]))
+            for m in self.measurements
+            if wanted <= set(m.clique) and m.form == "marginal"
+        ]
+        if covering:
+            return min(covering)
+        return max(self._standard_error({name}) for name in wanted) if len(wanted) > 1 else math.inf
+
+
+def load(path: str | Path) -> SyntheticModel:
+    """Read a model written by `SyntheticModel.save`. Opens arrays and JSON only."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            meta = json.loads(archive.read("model.json"))
+            arrays = {
+                name[:-4]: np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+                for name in archive.namelist()
+                if name.endswith(".npy")
+            }
+    except FileNotFoundError:
+        raise InputError(f"model file {str(path)!r} does not exist") from None
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        raise InputError(f"model file {str(path)!r} is not a dpsynth model") from None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise InputError(f"model file {str(path)!r} has another format; this version reads {FORMAT}")
+    spec = meta["tree"]
+    tree = JunctionTree(
+        tuple(spec["sizes"]),
+        tuple(map(tuple, spec["cliques"])),
+        tuple(spec["parents"]),
+        tuple(map(tuple, spec["separators"])),
+    )
+    beliefs = Beliefs.of_tables(tree, [arrays[f"table_{i}"] for i in range(len(tree.cliques))], meta["total"])
+    encoder = None
+    if meta["encoder"] is not None:
+        from dpsynth.encode import Encoder
+
+        encoder = Encoder.from_dict(meta["encoder"])
+    return SyntheticModel(
+        synthesizer=meta["synthesizer"],
+        domain=Domain(tuple(Attribute(**a) for a in meta["domain"])),
+        beliefs=beliefs,
+        total=meta["total"],
+        measurements=tuple(
+            Measurement(tuple(m["clique"]), arrays[f"measurement_{i}"], m["stddev"], m["form"])
+            for i, m in enumerate(meta["measurements"])
+        ),
+        transcript=meta["transcript"],
+        recoding=Recoding({name: arrays[f"levels_{i}"] for i, name in enumerate(meta["recoded"])}),
+        within={name: arrays[f"within_{i}"] for i, name in enumerate(meta["recoded"])},
+        encoder=encoder,
+    )
+
+
+def _copied(beliefs: Beliefs, targets: Sequence[tuple[int, ...]]) -> Beliefs:
+    return Beliefs.of_tables(beliefs.tree, [table.copy() for table in beliefs.tables], beliefs.total, targets)
+
+
+def _any_marginal(beliefs: Beliefs, attributes: list[int]) -> npt.NDArray[np.float64]:
+    """Marginal over any attributes: inside a clique directly, else by joining the tree's conditionals along the way."""
+    direct = beliefs.within(attributes)
+    if direct is not None:
+        return direct
+    return beliefs.eliminated(attributes)

@@ -1,0 +1,107 @@
+"""Privacy budgets: (epsilon, delta) outside, zCDP rho inside, and the filter that refuses an overspend.
+
+Conversion: Canonne, Kamath and Steinke 2020 (arXiv 2004.00010), Proposition 12. Filter: for zCDP the plain sum of adaptively chosen
+rhos is a valid filter (Feldman and Zrnic 2021; Whitehouse et al. 2023, Theorem 1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dpsynth.errors import BudgetError, ConfigError
+
+# The bisection result is shrunk by this factor so that float rounding can only lower the privacy loss we allow ourselves.
+_SAFETY = 1.0 - 1e-9
+
+
+def log_delta(rho: float, epsilon: float) -> float:
+    """log of the smallest delta that Proposition 12 gives for rho-zCDP at ``epsilon``.
+
+    delta = min over alpha > 1 of exp((alpha-1)(alpha rho - epsilon)) / (alpha-1) * (1-1/alpha)^alpha. The exponent's derivative is
+    increasing in alpha, so bisection finds the minimum; any alpha is valid, so an inexact minimum errs towards a larger delta.
+    """
+    if rho <= 0.0:
+        return -math.inf
+    low, high = 1.0 + 1e-9, (epsilon + 1.0) / (2.0 * rho) + 2.0
+    for _ in range(200):
+        alpha = (low + high) / 2.0
+        if (2.0 * alpha - 1.0) * rho - epsilon + math.log1p(-1.0 / alpha) < 0.0:
+            low = alpha
+        else:
+            high = alpha
+    alpha = high
+    return (alpha - 1.0) * (alpha * rho - epsilon) + alpha * math.log1p(-1.0 / alpha) - math.log(alpha - 1.0)
+
+
+def rho_of(epsilon: float, delta: float) -> float:
+    """Largest rho whose zCDP guarantee implies (epsilon, delta)-DP, rounded down."""
+    target = math.log(delta)
+    # rho <= epsilon always holds for delta < 1: at rho = epsilon already the mean privacy loss is epsilon.
+    low, high = 0.0, epsilon + 1.0
+    for _ in range(200):
+        middle = (low + high) / 2.0
+        if log_delta(middle, epsilon) <= target:
+            low = middle
+        else:
+            high = middle
+    return low * _SAFETY
+
+
+def epsilon_of(rho: float, delta: float) -> float:
+    """Smallest epsilon such that rho-zCDP implies (epsilon, delta)-DP, rounded up."""
+    if rho <= 0.0:
+        return 0.0
+    target = math.log(delta)
+    low, high = 0.0, rho + 2.0 * math.sqrt(rho * math.log(1.0 / delta)) + 1.0
+    for _ in range(200):
+        middle = (low + high) / 2.0
+        if log_delta(rho, middle) <= target:
+            high = middle
+        else:
+            low = middle
+    return high / _SAFETY
+
+
+@dataclass(frozen=True)
+class PrivacyBudget:
+    """What one release may cost: (epsilon, delta)-DP for the schema's privacy unit. Neither has a default."""
+
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.epsilon, (int, float)) and 0.0 < self.epsilon < math.inf):
+            raise ConfigError(f"epsilon={self.epsilon!r} must be > 0 and finite")
+        if not (isinstance(self.delta, (int, float)) and 0.0 < self.delta < 1.0):
+            raise ConfigError(f"delta={self.delta!r} must be > 0 and < 1; below 1/population, e.g. 1e-6")
+
+    @property
+    def rho(self) -> float:
+        """The same budget in zCDP."""
+        return rho_of(self.epsilon, self.delta)
+
+
+class Filter:
+    """Adds up rho and refuses the spend that would pass ``total``. The caller spends first and looks at records after."""
+
+    def __init__(self, total: float) -> None:
+        self.total = total
+        self._spent: list[float] = []
+
+    @property
+    def spent(self) -> float:
+        return math.fsum(self._spent)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.total - self.spent)
+
+    def spend(self, rho: float, what: str) -> None:
+        """Charge ``rho`` or raise `BudgetError` and charge nothing."""
+        if not 0.0 < rho < math.inf:
+            raise BudgetError(f"{what} asks rho={rho!r}; a spend must be > 0 and finite")
+        # One part in 1e12 is the rounding of "spend all that is left"; `_SAFETY` in the conversion pays for it a thousand times over.
+        if math.fsum([*self._spent, rho]) > self.total * (1.0 + 1e-12):
+            raise BudgetError(f"{what} asks rho={rho:.6g}, but {self.left:.6g} of total_rho={self.total:.6g} is left")
+        self._spent.append(rho)

@@ -1,0 +1,423 @@
+"""The one door to the records. Every method that reads them charges first, writes to the transcript, and only then looks.
+
+What comes out is noisy and may be reused for free. The exception is `PrivateData.read_for_audit`, whose answers are not differentially private.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.errors import BudgetError, ConfigError
+from dpsynth.marginals import DP, Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, count
+from dpsynth.privacy import bins, noise
+from dpsynth.privacy.budget import Filter, PrivacyBudget
+from dpsynth.privacy.transcript import Transcript
+from dpsynth.privacy.unit import PrivacyUnit, bounded_rows, keyed_uniform
+
+if TYPE_CHECKING:
+    from dpsynth.encode import Encoder
+    from dpsynth.schema import Schema
+
+# Exact tables kept for reuse inside the kernel, in cells; beyond this they are counted again.
+_CACHE_CELLS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Who may be left out of training to serve as control: each unit enters with public probability ``share``, then a fair coin decides.
+
+    Nothing computed from the data decides who is left out, so neighbours' training tables still differ by one unit.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0:
+            raise ConfigError(f"cohort share={self.share!r} must be > 0 and <= 1")
+
+
+@dataclass(frozen=True)
+class AuditTables:
+    """Real records for the internal audit: not differentially private, never to be published. Codes are on the schema's public grid."""
+
+    train: CodedTable
+    train_units: npt.NDArray[np.int64]
+    control: CodedTable
+    control_units: npt.NDArray[np.int64]
+    members: npt.NDArray[np.int64]
+
+
+@dataclass
+class _Account:
+    """What all views of the same records share."""
+
+    unit: PrivacyUnit
+    budget: PrivacyBudget
+    filter: Filter
+    transcript: Transcript
+    hook: noise.Hook
+
+
+class PrivateData:
+    """Coded records behind a budget. Build it with `read` (from a table and its schema) or `of_codes`."""
+
+    def __init__(
+        self, table: CodedTable, account: _Account, encoder: Encoder | None = None, audit: AuditTables | None = None
+    ) -> None:
+        self._table = table
+        self._account = account
+        self._encoder = encoder
+        self._audit = audit
+        self._exact: dict[Clique, Counts] = {}
+        self._cached_cells = 0
+
+    @classmethod
+    def read(
+        cls,
+        source: Any,
+        schema: Schema,
+        budget: PrivacyBudget,
+        *,
+        cohort: Cohort | None = None,
+        hook: noise.Hook = noise.release_noise,
+        before_reading: Callable[[], None] | None = None,
+    ) -> PrivateData:
+        """Encode ``source`` by the public ``schema``, bound each unit's rows, set the cohort's control aside.
+
+        ``before_reading`` runs once the public header was checked and before the first record is read: the ledger charges there.
+        """
+        from dpsynth.encode import Encoder
+        from dpsynth.sources import open_source
+
+        encoder = Encoder(schema)
+        batches = open_source(source, encoder.columns)
+        if before_reading is not None:
+            before_reading()
+        encoded = encoder.encode(batches)
+        unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours)
+        table = CodedTable(encoder.grid_domain, encoded.codes)
+        private = cls.of_codes(table, budget, unit=unit, unit_ids=encoded.units, cohort=cohort, hook=hook)
+        private._encoder = encoder
+        return private._binned() if not encoder.pending else private
+
+    @classmethod
+    def of_codes(
+        cls,
+        table: CodedTable,
+        budget: PrivacyBudget,
+        *,
+        unit: PrivacyUnit,
+        unit_ids: npt.NDArray[np.int64] | None = None,
+        cohort: Cohort | None = None,
+        hook: noise.Hook = noise.release_noise,
+    ) -> PrivateData:
+        """Records that are coded already. Without ``unit_ids`` each row is one unit."""
+        if unit_ids is None and unit.max_rows != 1:
+            raise ConfigError(f"unit {unit.name!r} has maxRows={unit.max_rows}, so the rows need unit ids")
+        units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
+        if unit_ids is not None:
+            keep = bounded_rows(units, unit.max_rows, _coins(hook, "contribution_bounding"))
+            table, units = table.take(keep), units[keep]
+        audit = None
+        if cohort is not None:
+            audit = _set_aside(table, units, cohort, _coins(hook, "cohort"))
+            table = audit.train
+        total = budget.rho
+        header = {
+            "unit": {
+                "name": unit.name,
+                "max_rows": unit.max_rows,
+                "neighbours": unit.neighbours,
+                "bounded_by": "one row is one unit"
+                if unit_ids is None
+                else "uniform sample of at most max_rows rows per unit",
+            },
+            "budget": {"epsilon": budget.epsilon, "delta": repr(budget.delta), "rho": total},
+            "noise": {
+                "source": f"opendp {noise.opendp_version()}",
+                "seeded": bool(getattr(hook, "seeded", False)),
+                "observed": hook is not noise.release_noise,
+            },
+        }
+        return cls(table, _Account(unit, budget, Filter(total), Transcript(header), hook), None, audit)
+
+    # --- what is public -------------------------------------------------------------------------------------------------------
+
+    @property
+    def domain(self) -> Domain:
+        """The columns as the schema (and paid-for bins) define them."""
+        return self._table.domain
+
+    @property
+    def unit(self) -> PrivacyUnit:
+        return self._account.unit
+
+    @property
+    def budget(self) -> PrivacyBudget:
+        return self._account.budget
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """Turns codes of ``domain`` back into values; None for tables that came coded."""
+        return self._encoder
+
+    @property
+    def rho_left(self) -> float:
+        return self._account.filter.left
+
+    @property
+    def rho_spent(self) -> float:
+        return self._account.filter.spent
+
+    def transcript(self) -> dict[str, Any]:
+        """Everything that was charged so far, as plain JSON."""
+        domain = [
+            {"name": a.name, "size": a.size, "ordered": a.ordered, "provenance": a.provenance} for a in self.domain
+        ]
+        return self._account.transcript.to_dict(domain)
+
+    def __repr__(self) -> str:
+        return f"PrivateData({len(self.domain)} columns, unit {self.unit.name!r}, rho left {self.rho_left:.4g})"
+
+    # --- what costs -----------------------------------------------------------------------------------------------------------
+
+    def total(self, rho: float, stage: str = "total") -> Measurement:
+        """The number of rows; free and exact where the neighbour relation makes it public, else noisy with sensitivity ``max_rows``."""
+        if self.unit.total_is_public:
+            return Measurement((), np.array(float(self._table.n_rows)), 0.0)
+        sensitivity = float(self.unit.max_rows)
+        answer, stddev = self._gaussian(
+            rho, stage, sensitivity, ["total"], [()], lambda: np.array([self._table.n_rows], dtype=np.int64)
+        )
+        return Measurement((), answer[0].astype(np.float64), stddev)
+
+    def measure(self, clique: Sequence[str], rho: float, stage: str) -> Measurement:
+        """The marginal over ``clique`` with discrete Gaussian noise.
+
+        A row adds one to one cell, so a unit's rows have L2 sensitivity k (`PrivacyUnit.vector_sensitivity`).
+        """
+        names = self.domain.ordered_clique(clique)
+        answer, stddev = self._gaussian(
+            rho, stage, self.unit.vector_sensitivity(), ["marginal"], [names], lambda: self._count(names).ravel()
+        )
+        return Measurement(names, answer.astype(np.float64).reshape(self.domain.shape(names)), stddev)
+
+    def measure_residual(self, clique: Sequence[str], rho: float, stage: str) -> Measurement:
+        """The part of the marginal that sums to zero along each axis, with less noise than the marginal itself.
+
+        Centring a one-hot table along an axis of n levels leaves L2 norm sqrt(1 - 1/n), axis by axis, so a row has norm
+        prod sqrt(1 - 1/n_a) (research: residual sensitivities). Multiplied by prod n_a the residual is an integer vector, so the discrete
+        Gaussian applies as it stands; the noisy vector is then projected back, which is post-processing.
+        """
+        names = self.domain.ordered_clique(clique)
+        shape = self.domain.shape(names)
+        scale = math.prod(shape)
+        if scale == 0 or min(shape) < 2:
+            raise ConfigError(f"a residual needs at least two levels in each of {', '.join(names)}")
+        row_norm = math.sqrt(math.prod(1.0 - 1.0 / n for n in shape))
+
+        def exact() -> npt.NDArray[np.int64]:
+            table = self._count(names)
+            for axis, size in enumerate(shape):
+                table = size * table - table.sum(axis=axis, keepdims=True)
+            return table.ravel()
+
+        # Sensitivity rounded up: the square root above may be a float digit low.
+        sensitivity = self.unit.vector_sensitivity(row_norm) * scale * (1.0 + 1e-12)
+        answer, stddev = self._gaussian(rho, stage, sensitivity, ["residual"], [names], exact, scale=scale)
+        values = centred(answer.astype(np.float64).reshape(shape) / scale)
+        return Measurement(names, values, stddev / scale, "residual")
+
+    def scores(
+        self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]], rho: float, stage: str
+    ) -> tuple[npt.NDArray[np.float64], float]:
+        """Noisy |count - model|_1 of all ``cliques`` at once, and the stddev of the noise.
+
+        A row moves each error by at most 1, so the vector of m errors has L2 sensitivity k sqrt(m). The models are integers, hence so are the errors.
+        """
+        sensitivity = self.unit.score_sensitivity() * math.sqrt(len(cliques))
+        answer, stddev = self._gaussian(
+            rho,
+            stage,
+            sensitivity * (1.0 + 1e-12),
+            ["scores"] * len(cliques),
+            list(cliques),
+            lambda: self._errors(cliques, models),
+            cells=len(cliques),
+        )
+        return answer.astype(np.float64), stddev
+
+    def select(
+        self,
+        cliques: Sequence[Clique],
+        models: Sequence[npt.NDArray[np.int64]],
+        rho: float,
+        stage: str,
+        *,
+        penalties: npt.NDArray[np.float64] | None = None,
+        weights: npt.NDArray[np.int64] | None = None,
+    ) -> int:
+        """Index of a clique drawn by the exponential mechanism on weight * (|count - model|_1 - penalty).
+
+        Weights are integers and penalties are rounded to 1/1024, so scores are exact in floats and move by at most max(weight) * k per unit.
+        """
+        importance = np.ones(len(cliques), dtype=np.int64) if weights is None else weights
+        offset = np.zeros(len(cliques)) if penalties is None else np.rint(penalties * 1024.0) / 1024.0
+        sensitivity = self.unit.score_sensitivity() * float(importance.max())
+        epsilon = noise.selection_epsilon(rho)
+        event = {
+            "kind": "exponential",
+            "stage": stage,
+            "candidates": len(cliques),
+            "score_sensitivity": sensitivity,
+            "epsilon": epsilon,
+            "rho": rho,
+        }
+        self._account.filter.spend(rho, stage)
+        stored = self._account.transcript.append(event)
+        scores = importance * (self._errors(cliques, models) - offset)
+        chosen = int(
+            self._account.hook(event, scores, lambda: noise.exponential_mechanism(scores, epsilon, sensitivity, rho))
+        )
+        stored["selected"] = chosen
+        return chosen
+
+    def discretised(self, rho: float) -> PrivateData:
+        """The same records with data-adapted bins in the columns whose schema says ``dp``; itself when there are none.
+
+        One vector of interval counts per level of a tree over the public grid: m columns at once have L2 sensitivity k sqrt(m).
+        """
+        if self._encoder is None or not self._encoder.pending:
+            return self
+        names = tuple(self._encoder.pending)
+        trees = [bins.IntervalTree(self._encoder.grid_cells(name)) for name in names]
+        rounds = max(tree.depth for tree in trees)
+        histograms = [self._cumulated(name, tree.cells) for name, tree in zip(names, trees, strict=True)]
+        for level in range(rounds):
+            active = [i for i, tree in enumerate(trees) if tree.frontier]
+            if not active:
+                break
+            edges = [trees[i].next_edges() for i in active]
+            sensitivity = self.unit.vector_sensitivity() * math.sqrt(len(active)) * (1.0 + 1e-12)
+            answer, stddev = self._gaussian(
+                rho / rounds,
+                f"bins_{level}",
+                sensitivity,
+                ["histogram"] * len(active),
+                [(names[i],) for i in active],
+                lambda edges=edges, active=active: np.concatenate(
+                    [histograms[i]()[e[:, 1]] - histograms[i]()[e[:, 0]] for i, e in zip(active, edges, strict=True)]
+                ),
+                cells=sum(len(e) for e in edges),
+            )
+            start = 0
+            for i, e in zip(active, edges, strict=True):
+                trees[i].grow(e, answer[start : start + len(e)].astype(np.float64), stddev)
+                start += len(e)
+        encoder = self._encoder.with_edges({name: tree.edges() for name, tree in zip(names, trees, strict=True)})
+        return PrivateData(self._table, self._account, encoder, self._audit)._binned()
+
+    def recoded(self, recoding: Recoding) -> PrivateData:
+        """A view of the same records, on the same account, with levels merged by a public rule."""
+        if not recoding.levels:
+            return self
+        return PrivateData(recoding.table(self._table), self._account, self._encoder, self._audit)
+
+    # --- what is not private ----------------------------------------------------------------------------------------------------
+
+    def read_for_audit(self, why: str = "read for internal audit") -> AuditTables:
+        """The records themselves, for the internal audit; stamped on the transcript. Whatever is computed from them stays in ``internal/``."""
+        if self._audit is None:
+            raise ConfigError("this PrivateData was made without an audit cohort; pass cohort=Cohort(share)")
+        self._account.transcript.append({"kind": "audit_read", "stage": why, "rho": 0.0})
+        return self._audit
+
+    # --- inside -----------------------------------------------------------------------------------------------------------------
+
+    def _gaussian(
+        self,
+        rho: float,
+        stage: str,
+        sensitivity: float,
+        forms: list[str],
+        cliques: Sequence[Clique],
+        exact: Callable[[], npt.NDArray[np.int64]],
+        *,
+        scale: int = 1,
+        cells: int | None = None,
+    ) -> tuple[npt.NDArray[np.int64], float]:
+        stddev = noise.gaussian_stddev(sensitivity, rho)
+        shapes = [list(self.domain.shape(clique)) for clique in cliques]
+        event = {
+            "kind": "gaussian",
+            "stage": stage,
+            "cliques": [list(clique) for clique in cliques],
+            "shapes": shapes,
+            "forms": forms,
+            "cells": sum(math.prod(shape) for shape in shapes) if cells is None else cells,
+            "scale": scale,
+            "l2_sensitivity": sensitivity,
+            "stddev": stddev,
+            "rho": rho,
+        }
+        self._account.filter.spend(rho, stage)
+        self._account.transcript.append(event)
+        answer = exact()
+        noisy = self._account.hook(event, answer, lambda: noise.discrete_gaussian(answer, stddev, sensitivity, rho))
+        return np.asarray(noisy, dtype=np.int64), stddev
+
+    def _errors(self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        """|count - model|_1 over all cells of each clique."""
+        return np.array(
+            [np.abs(self._count(clique) - model).sum() for clique, model in zip(cliques, models, strict=True)],
+            dtype=np.int64,
+        )
+
+    def _count(self, clique: Clique) -> Counts:
+        """Exact counts, kept while memory lasts. Only methods above, which have charged, call this."""
+        cached = self._exact.get(clique)
+        if cached is None:
+            cached = count(self._table, clique)
+            if self._cached_cells + cached.size <= _CACHE_CELLS:
+                self._exact[clique] = cached
+                self._cached_cells += cached.size
+        return cached
+
+    def _cumulated(self, name: str, cells: int) -> Callable[[], npt.NDArray[np.int64]]:
+        """Counts below each grid edge, made on first use, which is after the charge. The code for missing lies beyond ``cells``."""
+        return lambda: np.concatenate(([0], np.cumsum(self._count((name,))[:cells])))
+
+    def _binned(self) -> PrivateData:
+        """Grid codes become codes of the encoder's bins."""
+        encoder = self._encoder
+        if encoder is None:
+            raise BudgetError("there is no encoder to bin by")
+        return PrivateData(encoder.bin(self._table.columns), self._account, encoder, self._audit)
+
+
+
+def _coins(hook: noise.Hook, stage: str) -> int:
+    """A 128-bit key for per-unit coins. Passed through the hook so that a replay on a neighbour can use the same coins."""
+    event: Mapping[str, Any] = {"kind": "coins", "stage": stage, "rho": 0.0}
+    return int(hook(event, np.zeros(0, dtype=np.int64), lambda: secrets.randbits(128)))
+
+
+def _set_aside(table: CodedTable, units: npt.NDArray[np.int64], cohort: Cohort, key: int) -> AuditTables:
+    draw = keyed_uniform(units, 0, key)
+    in_cohort = (draw >> np.uint64(11)).astype(np.float64) * 2.0**-53 < cohort.share
+    fair = (keyed_uniform(units, 1, key) >> np.uint64(63)).astype(bool)
+    out = in_cohort & fair
+    return AuditTables(
+        train=table.take(~out),
+        train_units=units[~out],
+        control=table.take(out),
+        control_units=units[out],
+        members=np.unique(units[in_cohort & ~fair]),
+    )

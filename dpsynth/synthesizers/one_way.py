@@ -1,0 +1,67 @@
+"""The first step of every mechanism: noisy one-way marginals, the total from them, and the public merges they allow."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.marginals import Domain, Measurement, Recoding
+from dpsynth.privacy import PrivateData
+
+
+def measure_one_ways(private: PrivateData, rho: float) -> list[Measurement]:
+    """Every column's marginal; ``rho`` is split in proportion to (levels)^(2/3).
+
+    The expected L1 error of a table of n cells is n sigma sqrt(2/pi), and minimising the sum of errors under sum of 1/sigma^2 = const gives
+    1/sigma^2 ~ n^(2/3).
+    """
+    sizes = np.array([a.size for a in private.domain], dtype=np.float64)
+    shares = sizes ** (2.0 / 3.0)
+    shares *= rho * (1.0 - 1e-12) / shares.sum()
+    return [private.measure((a.name,), share, "one_way") for a, share in zip(private.domain, shares.tolist(), strict=True)]
+
+
+def estimate_total(private: PrivateData, one_ways: list[Measurement]) -> float:
+    """Number of rows, at least 1: exact where it is public, else the precision-weighted mean of the noisy tables' sums."""
+    if private.unit.total_is_public:
+        return max(1.0, float(private.total(0.0).values))
+    weights = np.array([1.0 / (m.stddev**2 * m.values.size) for m in one_ways])
+    sums = np.array([m.values.sum() for m in one_ways])
+    return max(1.0, float(np.dot(weights, sums) / weights.sum()))
+
+
+def on_simplex(values: npt.NDArray[np.float64], total: float) -> npt.NDArray[np.float64]:
+    """The non-negative table with sum ``total`` nearest to ``values`` in L2 (Duchi et al. 2008, figure 1)."""
+    flat = np.sort(values.ravel())[::-1]
+    cut = (np.cumsum(flat) - total) / np.arange(1, len(flat) + 1)
+    threshold = cut[np.flatnonzero(flat > cut)[-1]]
+    return np.maximum(values - threshold, 0.0)
+
+
+def merge_rare(domain: Domain, one_ways: list[Measurement], sigmas: float = 3.0) -> Recoding:
+    """Merge the levels of each column whose noisy count is under ``sigmas`` standard deviations into one; they are told apart again when sampling.
+
+    Source: McKenna, Miklau and Sheldon 2021 (MST), section 3.1. Columns with fewer than two such levels stay as they are.
+    """
+    levels = {}
+    for attribute, m in zip(domain, one_ways, strict=True):
+        rare = m.values < sigmas * m.stddev
+        if rare.sum() < 2 or attribute.size <= 2:
+            continue
+        codes = np.cumsum(~rare) - 1
+        codes[rare] = int((~rare).sum())
+        levels[attribute.name] = codes.astype(np.int64)
+    return Recoding(levels)
+
+
+def recode_one_way(m: Measurement, recoding: Recoding) -> list[Measurement]:
+    """A one-way measurement in merged levels: per new level the sum of the old ones, with the noise that sum has.
+
+    Levels merged from different numbers of old ones have different noise, hence the stddev that fits the average cell.
+    """
+    levels = recoding.levels.get(m.clique[0])
+    if levels is None:
+        return [m]
+    size = int(levels.max()) + 1
+    values = np.bincount(levels, weights=m.values, minlength=size)
+    return [Measurement(m.clique, values, m.stddev * float(np.sqrt(m.values.size / size)))]
