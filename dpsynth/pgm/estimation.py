@@ -18,6 +18,10 @@ from dpsynth.pgm.junction_tree import Axes, JunctionTree
 
 # One multiplicative step changes a cell by at most e^20: keeps products of many steps inside float range.
 _LARGEST_STEP = 20.0
+# Steps are in units of the one that is safe for any data, 1 / (total * sum of weights); real tables take 30 to 50 times that.
+_FIRST_STEP = 30.0
+# Iterations after a restart from which on a failure is blamed on momentum rather than on the step.
+_SETTLED = 12
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,12 @@ def fit(
     losses: list[float] = []
     if not targets:
         return Fitted(beliefs, potentials, ())
-    step = 1.0 / (total * sum(t.weight for t in targets))
-    previous = {t.axes: potentials[t.axes] for t in targets}
-    momentum = 1.0
+    if not warm:
+        _move(beliefs, potentials, {t.axes: _log_share(t.marginal) for t in targets if len(t.axes) == 1 and t.marginal is not None})
+    step = _FIRST_STEP / (total * sum(t.weight for t in targets))
+    previous = best = {t.axes: potentials[t.axes] for t in targets}
+    momentum, since_restart, failed = 1.0, _SETTLED, False
     best_loss = np.inf
-    best = previous
     for _ in range(iterations):
         loss = 0.0
         gradients = {}
@@ -112,17 +117,19 @@ def fit(
             part, gradients[t.axes] = t.loss_and_gradient(beliefs.target(t.axes))
             loss += part
         losses.append(loss)
-        if loss > best_loss * 1.0000001:
-            # Back to the best point without momentum, with a shorter step.
-            momentum = 1.0
-            step *= 0.5
+        if loss > best_loss * (1.0 + 1e-7):
+            # Back to the best point without momentum. A failure soon after a restart means that the step itself is too long.
+            if since_restart < _SETTLED or not failed:
+                step *= 0.7
+            failed, momentum, since_restart = True, 1.0, 0
             _move(beliefs, potentials, best)
-            previous = best
-            best_loss = np.inf
+            previous, best_loss = best, np.inf
             continue
         best_loss = loss
         best = {axes: potentials[axes] for axes in gradients}
-        step *= 1.1
+        since_restart += 1
+        if not failed:
+            step *= 1.02
         following = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
         push = (momentum - 1.0) / following
         momentum = following
@@ -131,6 +138,11 @@ def fit(
         previous = stepped
         _move(beliefs, potentials, ahead)
     return Fitted(beliefs, potentials, tuple(losses))
+
+
+def _log_share(values: Table) -> Table:
+    """Log of a noisy table, cells under one half raised to it: a start from which the tree need only learn dependence."""
+    return np.log(np.maximum(values, 0.5) / np.maximum(values, 0.5).sum())
 
 
 def _move(beliefs: Beliefs, potentials: dict[Axes, Table], to: Mapping[Axes, Table]) -> None:

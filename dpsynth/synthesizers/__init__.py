@@ -7,6 +7,7 @@ from typing import Protocol
 
 from dpsynth.model import SyntheticModel
 from dpsynth.privacy import PrivateData
+from dpsynth.synthesizers.adaptive import Adaptive
 from dpsynth.synthesizers.independent import Independent
 from dpsynth.synthesizers.mst import Mst
 
@@ -21,8 +22,9 @@ class Synthesizer(Protocol):
 
 
 SYNTHESIZERS: dict[str, type[Synthesizer]] = {
+    "adaptive": Adaptive,
     "independent": Independent,
     "mst": Mst,
 }
 
-__all__ = ["SYNTHESIZERS", "Independent", "Mst", "Synthesizer"]
+__all__ = ["SYNTHESIZERS", "Adaptive", "Independent", "Mst", "Synthesizer"]

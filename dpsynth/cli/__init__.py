@@ -1,0 +1,5 @@
+"""The command line: the only place that turns errors into text and exit codes."""
+
+from dpsynth.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,186 @@
+"""The table of commands, and the one boundary where exceptions become one line and an exit code.
+
+An unexpected exception is shown as its type and our own file and line. Its message is not: it may quote a record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from dpsynth.cli import audit, demo, gate, keygen, ledger, policy, release, report, sample, schema, sign, synth, verify
+from dpsynth.cli.console import complain, emit
+from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, USAGE
+from dpsynth.errors import DpsynthError
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "demo": demo.command,
+    "release": release.command,
+    "synth": synth.command,
+    "sample": sample.command,
+    "audit": audit.command,
+    "gate": gate.command,
+    "report": report.command,
+    "sign": sign.command,
+    "verify": verify.command,
+    "keygen": keygen.command,
+}
+GROUPS: dict[str, typer.Typer] = {
+    "policy": policy.group,
+    "schema": schema.group,
+    "ledger": ledger.group,
+}
+
+# The base of what the option parser raises; typer carries its own copy of click, so it is found through a public name.
+_UsageProblem = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_PACKAGES = ("dpsynth", "audits", "policies", "reports")
+
+
+def build() -> typer.Typer:
+    """The application, from the two tables."""
+    application = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        # Typer's own error pages print local variables, and those hold records.
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich",
+    )
+    application.callback()(_root)
+    for name, function in COMMANDS.items():
+        application.command(name)(function)
+    for name, group in GROUPS.items():
+        application.add_typer(group, name=name)
+    return application
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Nothing escapes but the code and what the command printed."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    with _discretion():
+        try:
+            return _invoke(arguments or ["--help"]) if arguments else _invoke(["--help"]) or USAGE
+        except KeyboardInterrupt:
+            return _fail("interrupted", INTERRUPTED, as_json)
+        except _Terminated:
+            return _fail("terminated", TERMINATED, as_json)
+        except BrokenPipeError:
+            # The reader went away. Point stdout at nothing, or the interpreter complains again while it closes.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return OK
+        except DpsynthError as error:
+            return _fail(str(error), error.exit_code, as_json)
+        except Exception as error:
+            return _unexpected(error, as_json)
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Parse and run, without the parser's own error pages: they know fewer exit codes than we do."""
+    command: Any = get_command(build())
+    try:
+        with command.make_context("dpsynth", arguments) as context:
+            result = command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return result if isinstance(result, int) else OK
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
+    if isinstance(error, _UsageProblem):
+        return _fail(error.format_message(), USAGE, as_json)  # type: ignore[attr-defined]
+    if isinstance(error, _leaf_errors()):
+        return _fail(str(error), USAGE, as_json)
+    where = next(
+        (
+            f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
+            for frame in reversed(traceback.extract_tb(error.__traceback__))
+            if any(part in _PACKAGES for part in Path(frame.filename).parts)
+        ),
+        "outside dpsynth",
+    )
+    return _fail(
+        f"internal error: {type(error).__name__} at {where}; its message is withheld because it may quote the data. "
+        "This is a bug: please report the type and the place",
+        BUG,
+        as_json,
+    )
+
+
+def _leaf_errors() -> tuple[type[Exception], ...]:
+    """The caller-mistake types of the leaves that were imported; one that was not cannot have raised."""
+    names = {"policies": "PolicyError", "audits": "AuditError", "reports": "ReportError"}
+    loaded = ((sys.modules.get(module), name) for module, name in names.items())
+    return tuple(getattr(module, name) for module, name in loaded if hasattr(module, name))
+
+
+def _fail(message: str, code: int, as_json: bool) -> int:
+    complain(message)
+    if as_json:
+        emit({"error": message, "exit_code": code})
+    return code
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception: temporary folders are removed on the way out, as they are after Ctrl-C."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+@contextlib.contextmanager
+def _discretion() -> Iterator[None]:
+    """Keep third-party warnings, log records and thread tracebacks off the terminal while a command runs: they can quote records."""
+    silent = logging.NullHandler()
+    root, thread_hook, unraisable_hook = logging.getLogger(), threading.excepthook, sys.unraisablehook
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    root.addHandler(silent)
+    threading.excepthook = lambda _: None
+    sys.unraisablehook = lambda _: None
+    previous = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, previous)
+        root.removeHandler(silent)
+        threading.excepthook, sys.unraisablehook = thread_hook, unraisable_hook
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from dpsynth import __version__
+
+        typer.echo(f"dpsynth {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Differentially private synthetic tables, attacked before they leave, released only by policy.
+
+    Exit codes: 0 ok or permitted · 1 denied by policy · 2 usage or input
+    3 indeterminate · 4 budget or ledger · 5 verification failed · 70 a bug
+    """

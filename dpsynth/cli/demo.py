@@ -1,0 +1,81 @@
+"""``dpsynth demo``: the whole line on real records that come with the package. Their budget is for show: the data are public."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsynth.cli import outcome
+from dpsynth.cli.console import note
+from dpsynth.cli.options import AsJson, AuditTier, Disclosure, Force, Tier
+from dpsynth.cli.progress import Stages
+
+EPSILON = 3.0
+DELTA = 1e-6
+# Three demonstrations fit; the fourth on the same ledger is refused with exit code 4.
+CAP = (9.0, 3e-6)
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the bundle goes.")] = Path("out/demo"),
+    finance: Annotated[bool, typer.Option("--finance", help="Household finance records instead of health records.")] = False,
+    broken: Annotated[
+        bool, typer.Option("--broken", help="Use a synthesizer that copies its training rows. Must be refused: exit code 1.")
+    ] = False,
+    tier: AuditTier = Tier.STANDARD,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> int:
+    """Release bundled real records at epsilon 3, delta 1e-6, audited and gated.
+
+    Beside DIR go DIR.ledger (cap: epsilon 9) and, with the extra "sign", DIR.key and DIR.key.pub. With --force all are made anew.
+    """
+    from dpsynth import datasets, pipeline
+
+    name = "sipp-401k" if finance else "rand-hie"
+    ledger, key = _beside(out, ".ledger"), _beside(out, ".key")
+    public_key = _beside(out, ".key.pub")
+    if force:
+        for stale in (ledger, key, public_key):
+            stale.unlink(missing_ok=True)
+    signing = _signing_key(key)
+    with Stages() as progress:
+        result = pipeline.release(
+            datasets.path(name),
+            schema=datasets.schema_path(name),
+            policy="demo-finance" if finance else "demo-health",
+            out=out,
+            epsilon=EPSILON,
+            delta=DELTA,
+            synthesizer="copy" if broken else "mst",
+            ledger=ledger,
+            key=signing,
+            tier=tier.value,
+            force=force,
+            progress=progress,
+        )
+    hints = []
+    if result.decision.permitted:
+        hints.append(("check it", f"dpsynth verify {out}" + (f" --key {public_key}" if signing else "")))
+    return outcome.show(result, as_json=as_json, disclosure=Disclosure.VERDICTS, hints=hints)
+
+
+def _beside(out: Path, suffix: str) -> Path:
+    return out.with_name(out.name + suffix)
+
+
+def _signing_key(key: Path) -> Path | None:
+    """A key for this demonstration, made on first use; None, and a word about it, without the extra."""
+    from importlib.util import find_spec
+
+    if find_spec("cryptography") is None:
+        note('the extra "sign" is not installed; the certificate will say that it is unsigned')
+        return None
+    if not key.exists():
+        from dpsynth import certificate
+
+        key.parent.mkdir(parents=True, exist_ok=True)
+        certificate.keygen(key)
+    return key

@@ -1,0 +1,12 @@
+"""Exit codes, a contract with scripts. When several apply the first of 5, 4, 3, 1 wins."""
+
+OK = 0
+DENIED = 1
+USAGE = 2
+INDETERMINATE = 3
+BUDGET = 4
+VERIFICATION = 5
+BUG = 70
+# What shells expect of a process that a signal ended.
+INTERRUPTED = 130
+TERMINATED = 143

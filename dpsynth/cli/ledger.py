@@ -1,0 +1,164 @@
+"""``dpsynth ledger``: what a population has spent, what it may still spend, and whether the record was tampered with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dpsynth.cli.console import emit, panel, say, table
+from dpsynth.cli.exits import BUDGET, OK
+from dpsynth.cli.options import AsJson, Delta, Epsilon
+from dpsynth.errors import InputError
+
+group = typer.Typer(no_args_is_help=True, help="The privacy budget of a population across releases.")
+
+Ledgerfile = Annotated[
+    Path, typer.Option("--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE", help="The ledger file. It is never created here.")
+]
+Population = Annotated[str, typer.Option("--population", metavar="ID", help="Whose budget: dp:dataset.population of the schema.")]
+UnitName = Annotated[str, typer.Option("--unit", metavar="NAME", help="The privacy unit, e.g. person.")]
+
+
+@group.command("show")
+def show(path: Ledgerfile, history: Annotated[bool, typer.Option("--history", help="Every row, oldest first.")] = False,
+         as_json: AsJson = False) -> int:
+    """Totals per population and unit. Internal: purposes and attempts are not for the public."""
+    ledger = _open(path)
+    summary = ledger.show()
+    if history:
+        summary = {**summary, "history": ledger.history()}
+    if as_json:
+        emit(summary)
+        return OK
+    say(f"{path}: {summary['rows']} rows, head {summary['head'][:16]}, {summary['composition']}")
+    table(
+        ("population", "unit", "releases#", "attempts#", "epsilon spent#", "of#", "delta spent#", "of#", "unfinished#"),
+        [
+            (
+                item["population"],
+                item["unit"],
+                item["spent"]["releases"],
+                item["spent"]["attempts"],
+                _short(item["spent"]["epsilon"]),
+                _short(item["cap"]["epsilon"]) if item["cap"] else "no cap",
+                _short(item["spent"]["delta"]),
+                _short(item["cap"]["delta"]) if item["cap"] else "no cap",
+                len(item["unfinished"]),
+            )
+            for item in summary["populations"]
+        ],
+    )
+    if history:
+        table(
+            ("seq#", "time", "what", "population", "epsilon#", "purpose or reason"),
+            [
+                (r["seq"], r["time"], r["kind"], r.get("population", ""), _short(r["epsilon"]) if "epsilon" in r else "",
+                 r.get("purpose") or r.get("reason") or r.get("outcome") or "")
+                for r in summary["history"]
+            ],
+        )
+    return OK
+
+
+@group.command("verify")
+def verify(
+    path: Ledgerfile,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="FILE", help="Certificates that must be anchored in this ledger. May be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check the chain of rows; with certificates, that none of their charges was cut off."""
+    from dpsynth import certificate
+
+    check = _open(path).verify(against=[certificate.statement_of(_json(file)) for file in against or []]).to_dict()
+    if as_json:
+        emit({**check, "exit_code": OK})
+        return OK
+    rows = [("ledger", str(path)), ("rows", f"{check['rows']}, each chained to the one before"), ("head", check["head"])]
+    if against:
+        rows.append(("certificates", f"{check['certificates']} anchored, {check['unanchored']} without a ledger head"))
+    panel("LEDGER INTACT", rows, style="green")
+    return OK
+
+
+@group.command("what-if")
+def what_if(path: Ledgerfile, population: Population, unit: UnitName, epsilon: Epsilon, delta: Delta, as_json: AsJson = False) -> int:
+    """Whether a release of this price would be granted now. Writes nothing and promises nothing."""
+    answer = _open(path).what_if(population, unit, str(epsilon), str(delta)).to_dict()
+    code = OK if answer["allowed"] else BUDGET
+    if as_json:
+        emit({**answer, "exit_code": code})
+        return code
+    cap = answer["cap"]
+    rows = [
+        ("spent so far", f"epsilon {_short(answer['before']['epsilon'])}, delta {_short(answer['before']['delta'])}"),
+        ("after it", f"epsilon {_short(answer['after']['epsilon'])}, delta {_short(answer['after']['delta'])}"),
+        ("cap", f"epsilon {_short(cap['epsilon'])}, delta {_short(cap['delta'])}" if cap else "none set"),
+        ("such releases left", "no limit" if answer["releases_left"] is None else str(answer["releases_left"])),
+    ]
+    panel("WOULD BE GRANTED" if answer["allowed"] else "WOULD BE REFUSED", rows, style="green" if answer["allowed"] else "red")
+    return code
+
+
+@group.command("set-cap")
+def set_cap(
+    path: Ledgerfile,
+    population: Population,
+    unit: UnitName,
+    epsilon: Epsilon,
+    delta: Delta,
+    reason: Annotated[str, typer.Option("--reason", help="Why a cap is raised; becomes a row.")] = "",
+    approved_by: Annotated[str, typer.Option("--approved-by", help="Who approved raising a cap; becomes a row.")] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Set what a population may ever spend. Raising a cap needs a reason and a name. Creates the ledger if there is none."""
+    from dpsynth.privacy.ledger import Ledger
+
+    cap = Ledger.open(path).set_cap(population, unit, str(epsilon), str(delta), reason=reason, approved_by=approved_by).to_dict()
+    if as_json:
+        emit({"population": population, "unit": unit, "cap": cap, "exit_code": OK})
+        return OK
+    panel("CAP SET", [("population", f"{population}, per {unit}"), ("epsilon", _short(cap["epsilon"])), ("delta", _short(cap["delta"]))],
+          style="green")
+    return OK
+
+
+@group.command("abandon")
+def abandon(
+    path: Ledgerfile,
+    reservation: Annotated[str, typer.Argument(metavar="ID", help="The reservation, as shown by: dpsynth ledger show --json.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; becomes a row.")] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Close the reservation of a run that died. The charge is given back only if no data was read."""
+    refunded = _open(path).abandon(reservation, reason=reason)
+    if as_json:
+        emit({"reservation": reservation, "refunded": refunded, "exit_code": OK})
+        return OK
+    say(f"{reservation} closed; " + ("its charge is given back" if refunded else "its charge stays, because data was read"))
+    return OK
+
+
+def _open(path: Path) -> Any:
+    from dpsynth.privacy.ledger import Ledger
+
+    return Ledger.open(path, create=False)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"certificate {str(file)!r} cannot be read") from None
+    except ValueError:
+        raise InputError(f"certificate {str(file)!r} is not JSON") from None
+
+
+def _short(amount: str) -> str:
+    """A decimal string without the zeros at its end."""
+    return f"{float(amount):.6g}"

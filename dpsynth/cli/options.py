@@ -1,0 +1,58 @@
+"""Options that several commands share, so that one name means one thing everywhere. A privacy parameter has no default."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Tier(StrEnum):
+    """How much time the audits may take."""
+
+    SMOKE = "smoke"
+    STANDARD = "standard"
+    DEEP = "deep"
+
+
+class Disclosure(StrEnum):
+    """Whether measured values are printed. They are computed from real records."""
+
+    VERDICTS = "verdicts"
+    REVIEWER = "reviewer"
+
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file.")]
+SchemaPath = Annotated[Path, typer.Option("--schema", metavar="FILE", help="The public data dictionary of the table.")]
+Epsilon = Annotated[float, typer.Option("--epsilon", metavar="NUMBER", help="Privacy loss this run may cost. No default.")]
+Delta = Annotated[float, typer.Option("--delta", metavar="NUMBER", help="Below 1/population, e.g. 1e-6. No default.")]
+PolicyName = Annotated[
+    str, typer.Option("--policy", metavar="POLICY", help="A shipped policy (see: dpsynth policy list) or a policy file.")
+]
+Synthesizer = Annotated[str, typer.Option("--synthesizer", metavar="NAME", help="auto, or a synthesizer by name.")]
+Rows = Annotated[
+    int | None,
+    typer.Option("--rows", min=1, metavar="N", help="Synthetic rows. Default: the schema's dp:rows, else a noisy count."),
+]
+LedgerPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger",
+        envvar="DPSYNTH_LEDGER",
+        metavar="FILE",
+        help="The budget of the population across releases. Charged before the data is read.",
+    ),
+]
+AuditTier = Annotated[Tier, typer.Option("--tier", help="How much time the audits may take.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Of the sampling and the audits. Privacy noise takes no seed.")
+]
+WaiversPath = Annotated[Path | None, typer.Option("--waivers", metavar="FILE", help="Waivers in force, as JSON.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
+Disclose = Annotated[
+    Disclosure,
+    typer.Option("--disclosure", help="verdicts: no measured values. reviewer: values too, for readers cleared for them."),
+]

@@ -1,0 +1,65 @@
+"""The end of a release on the terminal: the verdict, its reasons, and where everything is.
+
+Reasons name rules, limits and sources. Measured values are functions of real records and are left to the internal report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dpsynth.cli.console import emit, panel, table_of
+from dpsynth.cli.options import Disclosure
+
+if TYPE_CHECKING:
+    from dpsynth.pipeline import ReleaseOutcome
+
+_STYLE = {"permitted": "green", "denied": "red", "indeterminate": "yellow"}
+_TITLE = {
+    "permitted": "RELEASE PERMITTED",
+    "denied": "RELEASE DENIED",
+    "indeterminate": "RELEASE NOT PERMITTED: EVIDENCE IS INCOMPLETE",
+}
+_MARK = {"fail": "✗ fails", "indeterminate": "? unknown", "warn": "! warns", "waived": "~ waived"}
+
+
+def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hints: Sequence[tuple[str, str]] = ()) -> int:
+    """Print ``outcome`` and return its exit code. ``hints`` are further rows, e.g. the command to run next."""
+    if as_json:
+        emit({**outcome.to_dict(), "decision": outcome.decision.to_dict(disclosure.value)})
+        return outcome.exit_code
+    verdict = outcome.decision.verdict
+    bundle = outcome.bundle
+    rows = [
+        ("guarantee", f"epsilon {outcome.epsilon:g}, delta {outcome.delta:g} per {outcome.unit}; {outcome.synthesizer}"),
+        ("policy", policy_line(outcome.decision)),
+    ]
+    if bundle.public is not None:
+        rows += [
+            ("rows", f"{outcome.n_rows} synthetic records"),
+            ("to hand out", f"{bundle.public}"),
+            ("public report", f"{bundle.public / 'report.html'}"),
+        ]
+    else:
+        rows.append(("to hand out", "nothing: no public bundle was made"))
+    rows += [("full report", f"{bundle.internal / 'report.html'}  (internal: holds figures of real records)"), *hints]
+    panel(_TITLE[verdict], rows, style=_STYLE[verdict], body=reasons(outcome.decision))
+    return outcome.exit_code
+
+
+def policy_line(decision: Any) -> str:
+    """``base@1.0.0: 31 rules pass, 2 fail``."""
+    counts = decision.counts
+    words = [("pass", "pass"), ("fail", "fail"), ("indeterminate", "unknown"), ("warn", "warn"), ("waived", "waived")]
+    told = ", ".join(f"{counts[status]} {word}" for status, word in words if counts[status])
+    return f"{decision.policy['id']} {decision.policy['version']}: {told}"
+
+
+def reasons(decision: Any) -> list[Any]:
+    """What kept the release back, then what it was warned about; an empty list when there is neither."""
+    blocking = [f for f in decision.findings if f.status in ("fail", "indeterminate")]
+    others = [f for f in decision.findings if f.status in ("warn", "waived")]
+    rows = [(f.rule, _MARK[f.status], f"{f.title}: {f.message}", f.source.kind) for f in [*blocking, *others]]
+    if not rows:
+        return []
+    return ["", table_of(("rule", "", "why", "source"), rows)]

@@ -1,0 +1,53 @@
+"""``dpsynth report``: one HTML file from saved evidence. The same evidence gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dpsynth.cli.console import emit, say
+from dpsynth.cli.exits import OK
+from dpsynth.cli.options import AsJson, Force
+from dpsynth.cli.tables import check_free, write_text
+from dpsynth.errors import InputError
+
+
+def command(
+    source: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle with its internal/, or an evidence.json beside a decision.json.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the HTML goes.")],
+    public: Annotated[bool, typer.Option("--public", help="The report without a figure of real records.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> int:
+    """Draw the report of a release again."""
+    import reports
+
+    check_free(out, force)
+    internal = source / "internal" if source.is_dir() else source.parent
+    evidence = _json(internal / "evidence.json" if source.is_dir() else source, "evidence")
+    decision = _json(internal / "decision.json", "decision")
+    envelope = internal.parent / "public" / "certificate.dsse.json"
+    statement = None
+    if envelope.exists():
+        from dpsynth import certificate
+
+        statement = certificate.statement_of(_json(envelope, "certificate"))
+    audience = "public" if public else "reviewer"
+    write_text(reports.render(evidence, decision, statement, audience=audience), out)
+    if as_json:
+        emit({"out": str(out), "audience": audience, "exit_code": OK})
+    else:
+        say(f"{audience} report in {out}" + ("" if public else "  (internal: holds figures of real records)"))
+    return OK
+
+
+def _json(path: Path, what: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{what} {str(path)!r} cannot be read") from None
+    except ValueError:
+        raise InputError(f"{what} {str(path)!r} is not JSON") from None

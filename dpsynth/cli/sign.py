@@ -1,0 +1,29 @@
+"""``dpsynth sign``: one more signature, in a role, on a certificate that exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsynth.cli.console import emit, panel
+from dpsynth.cli.exits import OK
+from dpsynth.cli.options import AsJson
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.")],
+    role: Annotated[str, typer.Option("--role", metavar="ROLE", help="As what you sign, e.g. data-owner or privacy-officer.")],
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Your private key. See: dpsynth keygen.")],
+    as_json: AsJson = False,
+) -> int:
+    """Add your signature to a bundle's certificate, after checking every file it names."""
+    from dpsynth import certificate
+
+    roles = certificate.sign_bundle(bundle, key, role)
+    if as_json:
+        emit({"bundle": str(bundle), "signatures": roles, "exit_code": OK})
+        return OK
+    panel("SIGNED", [("bundle", str(bundle)), ("signatures", ", ".join(roles))], style="green")
+    return OK

@@ -1,0 +1,78 @@
+"""``dpsynth synth``: synthetic rows without audit or policy. The budget is charged all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsynth.cli.console import emit, note, panel
+from dpsynth.cli.exits import OK
+from dpsynth.cli.options import AsJson, Data, Delta, Epsilon, Force, LedgerPath, Rows, SchemaPath, Seed, Synthesizer
+from dpsynth.cli.progress import Stages
+from dpsynth.cli.tables import check_free, check_table_path, write_table
+
+
+def command(
+    data: Data,
+    schema: SchemaPath,
+    epsilon: Epsilon,
+    delta: Delta,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ends in .parquet or .csv.")],
+    synthesizer: Synthesizer = "auto",
+    rows: Rows = None,
+    model: Annotated[Path | None, typer.Option("--model", metavar="FILE", help="Also save the fitted model.")] = None,
+    ledger: LedgerPath = None,
+    seed: Seed = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> int:
+    """Synthetic rows for use inside the house: no audit, no policy, no certificate."""
+    check_table_path(out, force)
+    if model is not None:
+        check_free(model, force)
+    from dpsynth import pipeline
+
+    with Stages() as progress:
+        made = pipeline.synthesize(
+            data,
+            schema=schema,
+            epsilon=epsilon,
+            delta=delta,
+            synthesizer=synthesizer,
+            rows=rows,
+            ledger=ledger,
+            seed=seed,
+            progress=progress,
+        )
+    write_table(made.table, out)
+    if model is not None:
+        made.model.save(model)
+    if ledger is None:
+        note("no --ledger: this release is in no budget; the next one will not know of it")
+    if as_json:
+        emit(
+            {
+                "out": str(out),
+                "model": None if model is None else str(model),
+                "epsilon": epsilon,
+                "delta": delta,
+                "unit": made.unit,
+                "synthesizer": made.synthesizer,
+                "n_rows": len(made.table),
+                "seconds": progress.seconds,
+                "exit_code": OK,
+            }
+        )
+        return OK
+    panel(
+        "SYNTHETIC TABLE WRITTEN, NOT AUDITED",
+        [
+            ("table", f"{out}  ({len(made.table)} rows)"),
+            *([("model", f"{model}  (more rows for free: dpsynth sample)")] if model is not None else []),
+            ("guarantee", f"epsilon {epsilon:g}, delta {delta:g} per {made.unit}; {made.synthesizer}"),
+        ],
+        style="green",
+    )
+    return OK

@@ -1,0 +1,65 @@
+"""Output files of single commands: checked before anything is spent, then written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpsynth.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SUFFIXES = (".parquet", ".csv")
+
+
+def check_table_path(path: Path, force: bool) -> None:
+    """Refuse a path that cannot hold a table, before any budget is spent on what would go there."""
+    if path.suffix not in _SUFFIXES:
+        raise ConfigError(f"out={str(path)!r} must end in {' or '.join(_SUFFIXES)}")
+    check_free(path, force)
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Refuse to replace a file without ``force``, and a folder that is missing or closed."""
+    if path.is_dir():
+        raise OutputError(f"{str(path)!r} is a folder; name a file")
+    if path.exists() and not force:
+        raise OutputError(f"{str(path)!r} exists; use --force to replace it")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"folder {str(folder)!r} does not exist")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"folder {str(folder)!r} cannot be written")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write ``table`` as the suffix says."""
+    with _whole(path) as draft:
+        if path.suffix == ".parquet":
+            table.to_parquet(draft, index=False)
+        else:
+            table.to_csv(draft, index=False)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write ``text`` as UTF-8."""
+    with _whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A draft beside ``path`` that takes its place at the end, so that no reader sees half a file."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield draft
+        draft.replace(path)
+    except OSError as error:
+        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,367 @@
+"""Encoder: record batches <-> integer codes, from the schema (and bins paid for under the budget) alone.
+
+Codes come in two levels. The *grid* is public and fine; the *domain* merges cells of an ordered column into bins, which is what a model counts.
+No cell content raises, and none changes what becomes of another cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.errors import ConfigError, InputError
+from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of
+from dpsynth.marginals import DECLARED, DP, Attribute, CodedTable, Codes, Domain, code_dtype
+from dpsynth.schema import Field, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A table as codes on the public grid. ``units`` numbers the privacy unit of each row, or is None when each row is its own."""
+
+    codes: Mapping[str, Codes]
+    units: npt.NDArray[np.int64] | None
+    n_rows: int
+
+    def take(self, rows: npt.NDArray[Any]) -> Encoded:
+        """The rows with these positions (or this boolean mask)."""
+        codes = {name: column[rows] for name, column in self.codes.items()}
+        return Encoded(codes, None if self.units is None else self.units[rows], len(next(iter(codes.values()))))
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """A column with a list of values."""
+
+    declared: Field
+
+    @property
+    def size(self) -> int:
+        return len(self.declared.levels)
+
+    @cached_property
+    def _trimmed(self) -> list[str]:
+        return [level.strip() for level in self.declared.levels]
+
+    @cached_property
+    def _alike(self) -> dict[str, int]:
+        """Canonical text -> code; when two levels are alike the first one has it."""
+        from dpsynth.cells import canonical
+
+        alike: dict[str, int] = {}
+        for text, code in self._accepted:
+            alike.setdefault(canonical(text), code)
+        return alike
+
+    @cached_property
+    def _accepted(self) -> list[tuple[str, int]]:
+        if self.declared.type == "boolean":
+            return [(text.strip(), 1) for text in self.declared.true_values] + [
+                (text.strip(), 0) for text in self.declared.false_values
+            ]
+        return [(text, code) for code, text in enumerate(self._trimmed)]
+
+    @property
+    def fallback(self) -> int:
+        """The code of a cell that fits nowhere when nothing better is declared."""
+        unseen = self.declared.other if self.declared.other is not None else self.declared.unseen
+        if unseen is None:
+            return 0
+        return int(unseen) if isinstance(unseen, bool) else self.declared.levels.index(str(unseen))
+
+    def encode(self, array: pa.Array) -> npt.NDArray[np.int64]:
+        """Codes, with -1 for missing and -2 for unseen."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from dpsynth import cells
+
+        texts = cells.texts(array)
+        accepted, codes = zip(*self._accepted, strict=True)
+        places = pc.fill_null(pc.index_in(texts, value_set=pa.array(accepted, texts.type)), -1).to_numpy(
+            zero_copy_only=False
+        )
+        out = np.append(np.array(codes, dtype=np.int64), -2)[places]
+        odd = np.flatnonzero(places < 0)
+        if len(odd):
+            absent = {text.strip() for text in self.declared.missing_values}
+            known: dict[str | None, int] = {None: -1}
+            for row, text in zip(odd, texts.take(pa.array(odd)).to_pylist(), strict=True):
+                if text not in known:
+                    known[text] = -1 if text in absent else self._alike.get(cells.canonical(text), -2)
+                out[row] = known[text]
+        return out
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """A column with bounds."""
+
+    declared: Field
+    grid: Grid
+
+    @property
+    def size(self) -> int:
+        return self.grid.size
+
+    @cached_property
+    def fallback(self) -> int:
+        unseen: Any = self.declared.minimum if self.declared.unseen is None else self.declared.unseen
+        if self.declared.type in ("date", "datetime"):
+            unseen = seconds_of(unseen)
+        return int(self.grid.cells(np.array([unseen]))[0])
+
+    def encode(self, array: pa.Array) -> npt.NDArray[np.int64]:
+        """Cells, with -1 for missing and -2 for unseen."""
+        from dpsynth import cells
+
+        values: npt.NDArray[Any]
+        if self.declared.type in ("date", "datetime"):
+            values, status = cells.moments(array, self.declared.missing_values, self.declared.format)
+        else:
+            values, status = cells.numbers(array, self.declared.missing_values)
+        return np.where(status == cells.VALUE, self.grid.cells(values), -status.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes tables that follow ``schema``.
+
+    ``edges`` maps a column to the first grid cell of each of its bins; only for columns whose bins are found under the budget.
+
+    >>> from dpsynth.schema import Field, Schema, Unit
+    >>> age = Field("age", "integer", ordered=True, minimum=0, maximum=120, bins=(18, 65))
+    >>> encoder = Encoder(Schema("clinic", "patients", Unit("person"), (age,)))
+    >>> encoder.domain["age"].size
+    3
+    """
+
+    schema: Schema
+    edges: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def _columns(self) -> dict[str, _Levels | _Ordered]:
+        return {
+            declared.name: _Ordered(declared, grid_of(declared)) if declared.has_bounds else _Levels(declared)
+            for declared in self.schema.modelled
+        }
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What to read from a source: the modelled columns and the unit key."""
+        return self.schema.columns
+
+    @cached_property
+    def grid_domain(self) -> Domain:
+        """The public grid: one attribute per modelled column, a missing level last where the column is nullable."""
+        return Domain(tuple(self._attribute(name, column.size, DECLARED) for name, column in self._columns.items()))
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The bins. Needs every pending column to have edges."""
+        if self.pending:
+            raise ConfigError(f"columns {', '.join(self.pending)} have no bins yet; call with_edges first")
+        paid = set(self.edges)
+        return Domain(
+            tuple(
+                self._attribute(name, len(starts), DP if name in paid else DECLARED)
+                for name, starts in self._starts.items()
+            )
+        )
+
+    def _attribute(self, name: str, size: int, provenance: str) -> Attribute:
+        declared = self.schema[name]
+        return Attribute(name, size + declared.nullable, declared.ordered, declared.nullable, provenance)
+
+    @cached_property
+    def _declared_starts(self) -> dict[str, tuple[int, ...] | None]:
+        return {
+            name: bin_starts(column.declared, column.grid)
+            if isinstance(column, _Ordered)
+            else tuple(range(column.size))
+            for name, column in self._columns.items()
+        }
+
+    @cached_property
+    def _starts(self) -> dict[str, tuple[int, ...]]:
+        return {
+            name: starts if starts is not None else self.edges[name] for name, starts in self._declared_starts.items()
+        }
+
+    @cached_property
+    def pending(self) -> tuple[str, ...]:
+        """Columns whose bins are still to be found under the budget."""
+        return tuple(
+            name for name, starts in self._declared_starts.items() if starts is None and name not in self.edges
+        )
+
+    def with_edges(self, edges: Mapping[str, Iterable[int]]) -> Encoder:
+        """The encoder with bins for pending columns: for each, grid cells at which a new bin starts (0 and the grid's end are implied).
+
+        The cells must come from a differentially private release: the attribute is marked as paid for.
+        """
+        starts: dict[str, tuple[int, ...]] = {}
+        for name, cells in edges.items():
+            if self._declared_starts.get(name, ()) is not None:
+                raise ConfigError(f'column {name!r} has declared bins; edges are only for columns with "dp:bins": "dp"')
+            size = self._columns[name].size
+            marks = sorted({0, *(int(cell) for cell in cells)})
+            if marks[0] < 0 or marks[-1] > size:
+                raise ConfigError(f"edges of column {name!r} must be grid cells from 0 to {size}")
+            starts[name] = tuple(mark for mark in marks if mark < size)
+        return replace(self, edges={**self.edges, **starts})
+
+    def encode(self, batches: Iterable[pa.RecordBatch]) -> Encoded:
+        """Read a stream of record batches into codes on the grid.
+
+        Touches private data and spends nothing: only the kernel and code that stays internal may call it on private tables.
+        A cell outside the bounds is clipped. A missing cell goes to the missing level; a cell that does not parse or is not in the list goes
+        to ``dp:other``, else to the missing level; where there is neither, to ``dp:unseen``. A row without a unit key is a unit of its own.
+        """
+        parts: dict[str, list[Codes]] = {name: [] for name in self._columns}
+        keys: list[pa.Array] = []
+        n_rows = 0
+        for batch in batches:
+            for name, column in self._columns.items():
+                parts[name].append(self._encode_column(column, _pick(batch, name)))
+            if self.schema.unit.field is not None:
+                keys.append(self._unit_keys(_pick(batch, self.schema.unit.field)))
+            n_rows += batch.num_rows
+        codes = {name: _join(chunks, self.grid_domain[name].size) for name, chunks in parts.items()}
+        return Encoded(codes, None if self.schema.unit.field is None else _number_units(keys), n_rows)
+
+    def _encode_column(self, column: _Levels | _Ordered, array: pa.Array) -> Codes:
+        from dpsynth import cells
+
+        declared = column.declared
+        year = declared.type in ("date", "datetime") and declared.resolution == "year"
+        cells.require_cells(declared.name, "year" if year else declared.type, array.type)
+        codes = column.encode(array)
+        missing = column.size if declared.nullable else column.fallback
+        unseen = column.size if declared.nullable and declared.other is None else column.fallback
+        codes = np.where(codes == -cells.MISSING, missing, np.where(codes == -cells.UNSEEN, unseen, codes))
+        return codes.astype(code_dtype(column.size + declared.nullable))
+
+    def _unit_keys(self, array: pa.Array) -> pa.Array:
+        """Texts that are equal when the keys are; null where there is none."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from dpsynth import cells
+
+        assert self.schema.unit.field is not None
+        declared = self.schema[self.schema.unit.field]
+        cells.require_cells(declared.name, "unit", array.type)
+        texts = pc.cast(cells.texts(array), pa.large_string())
+        absent = pa.array([text.strip() for text in declared.missing_values], texts.type)
+        texts = pc.if_else(pc.is_in(texts, value_set=absent), pa.scalar(None, texts.type), texts)
+        return pc.replace_substring_regex(texts, r"^([+-]?[0-9]+)\.0*$", r"\1")
+
+    def bin(self, codes: Mapping[str, Codes]) -> CodedTable:
+        """Grid codes -> a table over ``domain``."""
+        columns = {}
+        for name in self.domain.names:
+            grid, starts = self.grid_domain[name], self._starts[name]
+            values = grid.size - grid.nullable
+            lookup = np.searchsorted(starts, np.arange(grid.size), side="right") - 1
+            lookup[values:] = len(starts)
+            columns[name] = lookup.astype(code_dtype(self.domain[name].size))[codes[name]]
+        return CodedTable(self.domain, columns)
+
+    def decode(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> pd.DataFrame:
+        """Codes over ``domain`` -> a table of values in the types of the schema, identifiers left out.
+
+        Within a bin a grid cell, and within a cell a value, is drawn uniformly; without ``rng`` both are the middle one.
+        Encoding the table again gives the same bins.
+        """
+        return self._table({name: self._spread(name, codes[name], rng) for name in self.domain.names}, rng, typed=True)
+
+    def spread(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> dict[str, Codes]:
+        """Codes over ``domain`` -> codes on the grid: a uniform cell of each bin, or its middle one without ``rng``."""
+        return {name: self._spread(name, codes[name], rng) for name in self.domain.names}
+
+    def _spread(self, name: str, codes: Codes, rng: np.random.Generator | None) -> Codes:
+        grid = self.grid_domain[name]
+        values = grid.size - grid.nullable
+        first = np.array([*self._starts[name], values], dtype=np.int64)
+        width = np.append(np.diff(first), 1)[codes]
+        offset = rng.integers(width) if rng is not None else width // 2
+        return (first[codes] + offset).astype(code_dtype(grid.size))
+
+    def canonical(self, codes: Mapping[str, Codes]) -> pd.DataFrame:
+        """Grid codes -> the one table they stand for: texts with None for categories and booleans, numbers and dates in mid cell.
+
+        This is the granularity at which audits compare real and synthetic rows. On private codes it is as private as they are.
+        """
+        return self._table(codes, None, typed=False)
+
+    def _table(self, grid_codes: Mapping[str, Codes], rng: np.random.Generator | None, *, typed: bool) -> pd.DataFrame:
+        import pandas as pd
+
+        series = {}
+        for name, column in self._columns.items():
+            codes = grid_codes[name].astype(np.int64)
+            missing = codes >= column.size
+            inside = np.where(missing, 0, codes)
+            if isinstance(column, _Levels):
+                series[name] = _level_series(column.declared, inside, missing, typed=typed)
+            else:
+                series[name] = _ordered_series(column.declared, column.grid.values(inside, rng), missing)
+        return pd.DataFrame(series)
+
+
+def _level_series(
+    declared: Field, codes: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_], *, typed: bool
+) -> pd.Series[Any]:
+    import pandas as pd
+
+    if declared.type == "boolean" and typed:
+        flags = codes.astype(bool)
+        return pd.Series(pd.arrays.BooleanArray(flags, missing) if declared.nullable else flags)
+    texts = np.array([*declared.levels, None], dtype=object)
+    return pd.Series(texts[np.where(missing, len(declared.levels), codes)], dtype=object)
+
+
+def _ordered_series(declared: Field, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> pd.Series[Any]:
+    import pandas as pd
+
+    if declared.type == "integer":
+        return pd.Series(pd.arrays.IntegerArray(values, missing) if declared.nullable else values)
+    values[missing] = np.nan if declared.type == "number" else np.datetime64("NaT")
+    return pd.Series(values)
+
+
+def _pick(batch: pa.RecordBatch, name: str) -> pa.Array:
+    places = batch.schema.get_all_field_indices(name)
+    if len(places) != 1:
+        raise InputError(
+            f"column {name!r} is in the schema but {'not' if not places else 'more than once'} in the table"
+        )
+    return batch.column(places[0])
+
+
+def _join(chunks: list[Codes], size: int) -> Codes:
+    return np.concatenate(chunks) if chunks else np.zeros(0, dtype=code_dtype(size))
+
+
+def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
+    """Equal keys get equal numbers; each row without a key gets one of its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not keys:
+        return np.zeros(0, dtype=np.int64)
+    encoded = pa.chunked_array(keys).combine_chunks().dictionary_encode()
+    units = np.array(pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False))
+    alone = units < 0
+    units[alone] = len(encoded.dictionary) + np.arange(int(alone.sum()))
+    return units

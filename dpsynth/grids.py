@@ -1,0 +1,269 @@
+"""Public grids: the finest cells an ordered column is ever known by, from its declared bounds alone.
+
+A grid maps values to cells ``0..size-1`` in increasing order, and cells back to values that fall into the same cell again.
+The bounds are cells of their own, so that clipped values, and a pile of zeros at the minimum, come back as what they were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.schema import MAX_LEVELS, Field
+
+Cells = npt.NDArray[np.int64]
+BASE_CELLS = 1 << 15
+"""Cells between the bounds of a number without a resolution, and of ranges too long for a cell per value."""
+
+_UNIT_CODES = {"year": "Y", "month": "M", "day": "D", "hour": "h", "minute": "m", "second": "s"}
+
+
+class Grid(Protocol):
+    """Values of an ordered column <-> cells."""
+
+    @property
+    def size(self) -> int: ...
+
+    def cells(self, values: npt.NDArray[Any]) -> Cells:
+        """The cell of each value; values outside the bounds, infinities included, are clipped. NaN is not allowed."""
+
+    def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[Any]:
+        """A value in each cell: uniform when ``rng`` is given, else the one in the middle."""
+
+    def edge(self, value: Any) -> int:
+        """The first cell at or above a declared edge."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """``count`` equally spaced values ``0..count-1``, one to a cell when they fit, else contiguous groups. ``edges`` are first steps of a cell."""
+
+    count: int
+    edges: tuple[int, ...] = ()
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64] | None:
+        """First step of each cell; None when every step is a cell."""
+        if self.count <= MAX_LEVELS:
+            return None
+        width = math.ceil((self.count - 2) / BASE_CELLS)
+        inner = np.arange(1, self.count - 1, width, dtype=np.int64)
+        return np.unique(np.concatenate(([0], inner, [self.count - 1], np.array(self.edges, dtype=np.int64))))
+
+    @property
+    def size(self) -> int:
+        return self.count if self._starts is None else len(self._starts)
+
+    def of_steps(self, steps: npt.NDArray[np.int64]) -> Cells:
+        if self._starts is None:
+            return steps
+        return np.searchsorted(self._starts, steps, side="right").astype(np.int64) - 1
+
+    def steps(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
+        if self._starts is None:
+            return cells
+        first = self._starts[cells]
+        width = np.append(self._starts[1:], self.count)[cells] - first
+        return first + (rng.integers(width) if rng is not None else (width - 1) // 2)
+
+    def first_cell(self, step: int) -> int:
+        return int(step if self._starts is None else np.searchsorted(self._starts, step, side="left"))
+
+
+@dataclass(frozen=True)
+class IntegerGrid:
+    """Whole numbers from ``low`` to ``low + steps.count - 1``."""
+
+    low: int
+    steps: Steps
+
+    @property
+    def size(self) -> int:
+        return self.steps.size
+
+    def cells(self, values: npt.NDArray[Any]) -> Cells:
+        whole = np.rint(np.clip(values, self.low, self.low + self.steps.count - 1)).astype(np.int64)
+        return self.steps.of_steps(whole - self.low)
+
+    def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
+        return self.low + self.steps.steps(cells, rng)
+
+    def edge(self, value: Any) -> int:
+        return self.steps.first_cell(math.ceil(value) - self.low)
+
+
+@dataclass(frozen=True)
+class StepGrid:
+    """Numbers ``low, low + step, ...`` up to ``high``; others are rounded to the nearest."""
+
+    low: float
+    step: float
+    steps: Steps
+
+    @property
+    def size(self) -> int:
+        return self.steps.size
+
+    @cached_property
+    def _decimals(self) -> int:
+        """Decimal places of the step and the minimum, so that 0.1 * 3 is written 0.3."""
+        return max(_decimals(self.low), _decimals(self.step))
+
+    def cells(self, values: npt.NDArray[Any]) -> Cells:
+        place = np.clip((values - self.low) / self.step, 0, self.steps.count - 1)
+        return self.steps.of_steps(np.rint(place).astype(np.int64))
+
+    def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.float64]:
+        return np.round(self.low + self.steps.steps(cells, rng) * self.step, self._decimals)
+
+    def edge(self, value: Any) -> int:
+        return self.steps.first_cell(_step_at(value, self.low, self.step))
+
+
+@dataclass(frozen=True)
+class RealGrid:
+    """Numbers between the first and the last of ``edges``: the minimum, the half-open intervals between the edges, the maximum."""
+
+    edges: tuple[float, ...]
+
+    @cached_property
+    def _edges(self) -> npt.NDArray[np.float64]:
+        return np.array(self.edges)
+
+    @property
+    def size(self) -> int:
+        return len(self.edges) + 1
+
+    def cells(self, values: npt.NDArray[Any]) -> Cells:
+        found = np.searchsorted(self._edges, values, side="right").astype(np.int64)
+        found[values <= self._edges[0]] = 0
+        return found
+
+    def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.float64]:
+        last = len(self.edges) - 1
+        low = self._edges[np.clip(cells - 1, 0, last)]
+        high = self._edges[np.clip(cells, 0, last)]
+        share = rng.random(len(cells)) if rng is not None else 0.5
+        drawn = low + share * (high - low)
+        # Rounding may reach either end of a narrow interval; an end belongs to another cell.
+        inside = np.minimum(np.maximum(drawn, np.nextafter(low, high)), np.nextafter(high, low))
+        return np.where(
+            (cells == 0) | (cells == self.size - 1), np.where(cells == 0, self._edges[0], self._edges[last]), inside
+        )
+
+    def edge(self, value: Any) -> int:
+        return int(np.searchsorted(self._edges, value, side="left")) + 1
+
+
+@dataclass(frozen=True)
+class TimeGrid:
+    """Moments as seconds since 1970, in whole units of ``resolution``; values come back as the first moment of the unit within the bounds."""
+
+    low: int
+    high: int
+    resolution: str
+    steps: Steps
+
+    @property
+    def size(self) -> int:
+        return self.steps.size
+
+    def _step(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        moments = np.clip(seconds, self.low, self.high).astype("datetime64[s]")
+        return moments.astype(f"datetime64[{_UNIT_CODES[self.resolution]}]").astype(np.int64)
+
+    @cached_property
+    def _first(self) -> int:
+        return int(self._step(np.array([self.low]))[0])
+
+    def cells(self, values: npt.NDArray[Any]) -> Cells:
+        return self.steps.of_steps(self._step(values) - self._first)
+
+    def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.datetime64]:
+        units = (self._first + self.steps.steps(cells, rng)).astype(f"datetime64[{_UNIT_CODES[self.resolution]}]")
+        return np.maximum(units.astype("datetime64[us]"), np.datetime64(self.low, "s").astype("datetime64[us]"))
+
+    def edge(self, value: Any) -> int:
+        return self.steps.first_cell(int(self._step(np.array([seconds_of(value)]))[0]) - self._first)
+
+
+def seconds_of(moment: date) -> int:
+    """Seconds since 1970 of a declared date or (naive UTC) datetime."""
+    whole = moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day)
+    since = whole - datetime(1970, 1, 1)
+    return since.days * 86_400 + since.seconds
+
+
+def grid_of(field: Field) -> Grid:
+    """The grid of a column with declared bounds."""
+    low, high = field.minimum, field.maximum
+    edges: Sequence[Any] = field.bins if isinstance(field.bins, tuple) else ()
+    if isinstance(low, date) and isinstance(high, date):
+        return _time_grid(seconds_of(low), seconds_of(high), str(field.resolution or _finest(field)), edges)
+    assert isinstance(low, int | float) and isinstance(high, int | float)
+    if field.type == "integer":
+        starts = tuple(math.ceil(edge) - int(low) for edge in edges)
+        return IntegerGrid(int(low), Steps(int(high) - int(low) + 1, starts))
+    if field.resolution is not None:
+        step = float(field.resolution)
+        count = math.floor((high - low) / step + 1e-6) + 1
+        return StepGrid(
+            float(low), step, Steps(count, tuple(min(_step_at(edge, low, step), count - 1) for edge in edges))
+        )
+    return RealGrid(tuple(_marks(float(low), float(high), field.bins if isinstance(field.bins, int) else 1, edges)))
+
+
+def _cells_per_bin(bins: int) -> int:
+    return math.ceil(BASE_CELLS / bins)
+
+
+def _marks(low: float, high: float, bins: int, edges: Sequence[float]) -> list[float]:
+    """Equally spaced marks, as many in each of ``bins`` equal bins, and the declared edges in place of marks too close to them."""
+    equal = np.linspace(low, high, bins * _cells_per_bin(bins) + 1)
+    declared = np.array([low, *(edge for edge in edges if low < edge < high), high], dtype=np.float64)
+    above = np.searchsorted(declared, equal).clip(1, len(declared) - 1)
+    nearest = np.minimum(np.abs(declared[above] - equal), np.abs(equal - declared[above - 1]))
+    kept: list[float] = np.unique(np.concatenate([equal[nearest > 1e-9 * (high - low)], declared])).tolist()
+    return kept
+
+
+def _time_grid(low: int, high: int, resolution: str, edges: Sequence[Any]) -> TimeGrid:
+    plain = TimeGrid(low, high, resolution, Steps(1))
+    first, *marks, last = plain._step(np.array([low, *map(seconds_of, edges), high])).tolist()
+    return TimeGrid(low, high, resolution, Steps(last - first + 1, tuple(mark - first for mark in marks)))
+
+
+def _finest(field: Field) -> str:
+    return "day" if field.type == "date" else "hour"
+
+
+def _step_at(value: float, low: float, step: float) -> int:
+    """Number of the first step at or above ``value``."""
+    place = (value - low) / step
+    return round(place) if math.isclose(place, round(place), rel_tol=0, abs_tol=1e-6) else math.ceil(place)
+
+
+def _decimals(value: float) -> int:
+    text = np.format_float_positional(value, trim="-")
+    return len(text.partition(".")[2])
+
+
+def bin_starts(field: Field, grid: Grid) -> tuple[int, ...] | None:
+    """First cell of each declared bin; None when bins are to be found under the budget."""
+    if field.bins is None:
+        return tuple(range(grid.size)) if grid.size <= 128 else None
+    if isinstance(field.bins, str):
+        return None
+    if isinstance(field.bins, tuple):
+        inner = [grid.edge(edge) for edge in field.bins if edge not in (field.minimum, field.maximum)]
+        return tuple(sorted({0, *(start for start in inner if start < grid.size)}))
+    if isinstance(grid, RealGrid):
+        return (0, *(1 + number * _cells_per_bin(field.bins) for number in range(1, field.bins)))
+    return tuple(sorted({round(share) for share in np.linspace(0, grid.size, field.bins + 1)[:-1].tolist()}))

@@ -1,0 +1,644 @@
+"""The public data dictionary: Frictionless Table Schema v2 with ``dp:`` keys.
+
+Everything the encoder knows about a table is declared here, before a record is read. Nothing is guessed: a missing bound is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dpsynth.errors import SchemaError
+from dpsynth.marginals import DP
+
+Bound = int | float | date
+"""A declared value of an ordered column; ``date`` includes ``datetime`` (naive, UTC)."""
+
+ROLES = ("identifier", "quasi", "sensitive", "target", "other")
+TYPES = ("boolean", "date", "datetime", "integer", "number", "string")
+NEIGHBOURS = ("add_remove", "replace_one")
+RESOLUTIONS = {
+    "date": ("year", "month", "day"),
+    "datetime": ("year", "month", "day", "hour", "minute", "second"),
+}
+TRUE_VALUES = ("true", "True", "TRUE", "1")
+FALSE_VALUES = ("false", "False", "FALSE", "0")
+
+MAX_LEVELS = 65_535
+"""Most cells of one column, so that codes and a missing level fit in 16 bits."""
+
+_EXACT = 2**53
+_ADVICE = {"age": "120", "year": "2030"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Who is protected. Without ``field`` one row is one unit; with it, a unit is every row that shares the value of that column."""
+
+    name: str
+    field: str | None = None
+    max_rows: int = 1
+
+    def __post_init__(self) -> None:
+        if self.max_rows < 1:
+            raise SchemaError(f"dp:unit.maxRows={self.max_rows} must be >= 1")
+        if self.field is None and self.max_rows != 1:
+            raise SchemaError(
+                f"dp:unit.maxRows={self.max_rows} needs dp:unit.field; without it one row is one {self.name}, so maxRows is 1"
+            )
+
+
+@dataclass(frozen=True)
+class Field:
+    """One declared column.
+
+    ``nullable``: missing is a level of its own. ``other``: the declared category for what is not in the list. ``unseen``: the value for cells that
+    fit nowhere when there is neither (default: the first category, false, or the minimum). ``bins``: how many equal bins, their edges, ``"dp"``
+    (found under the budget), or None for the default rule. ``resolution``: a unit of time for dates, a step for numbers.
+    """
+
+    name: str
+    type: str
+    title: str = ""
+    description: str = ""
+    role: str = "other"
+    categories: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    ordered: bool = False
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+    nullable: bool = False
+    other: str | None = None
+    unseen: str | bool | Bound | None = None
+    missing_values: tuple[str, ...] = ("",)
+    true_values: tuple[str, ...] = TRUE_VALUES
+    false_values: tuple[str, ...] = FALSE_VALUES
+    bins: int | tuple[Bound, ...] | str | None = None
+    resolution: str | float | None = None
+    format: str | None = None
+    fake: str | None = None
+    group: bool = False
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether values lie between a minimum and a maximum (numbers and dates), rather than in a list."""
+        return self.type in ("integer", "number", "date", "datetime")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The values of a listed column, in code order."""
+        return ("false", "true") if self.type == "boolean" else self.categories or ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise SchemaError("a field has an empty name")
+        if self.type not in TYPES:
+            self._refuse(f"has type={self.type!r}; it must be one of {', '.join(TYPES)}")
+        if self.role not in ROLES:
+            self._refuse(f"has dp:role={self.role!r}; it must be one of {', '.join(ROLES)}")
+        if self.role == "identifier":
+            self._check_identifier()
+        else:
+            self._check_modelled()
+
+    def _refuse(self, rule: str) -> NoReturn:
+        raise SchemaError(f"field {self.name!r} {rule}")
+
+    def _check_identifier(self) -> None:
+        unused = {
+            "categories": self.categories, "constraints.minimum": self.minimum, "constraints.maximum": self.maximum, "dp:bins": self.bins,
+            "dp:other": self.other, "dp:unseen": self.unseen, "dp:resolution": self.resolution, "dp:group": self.group or None,
+        }  # fmt: skip
+        for key, value in unused.items():
+            if value is not None:
+                self._refuse(
+                    f"is an identifier, which is never modelled, so {key} has no meaning; remove it or change dp:role"
+                )
+
+    def _check_modelled(self) -> None:
+        if self.fake is not None:
+            self._refuse(
+                f'has dp:fake={self.fake!r}, which is for identifiers; set "dp:role": "identifier" or remove it'
+            )
+        if self.unseen is not None and (self.nullable or self.other is not None):
+            self._refuse(
+                f"has dp:unseen, which is never used beside {'dp:other' if self.other is not None else 'dp:nullable'}; remove one"
+            )
+        if self.has_bounds:
+            self._check_bounds()
+            self._check_bins()
+            self._check_resolution()
+        else:
+            self._check_levels()
+        self._check_format()
+
+    def _check_levels(self) -> None:
+        for key, value in (
+            ("constraints.minimum", self.minimum),
+            ("constraints.maximum", self.maximum),
+            ("dp:bins", self.bins),
+            ("dp:resolution", self.resolution),
+        ):
+            if value is not None:
+                self._refuse(f"has type={self.type} and {key}, which is for numbers and dates; remove it")
+        if self.type == "boolean":
+            self._check_boolean()
+            return
+        if self.categories is None:
+            self._refuse('has no categories; list its public values, or set "dp:role": "identifier" to leave it out')
+        seen: set[str] = set()
+        for category in self.categories:
+            if category.strip() in seen:
+                self._refuse(f"has the category {category!r} twice")
+            seen.add(category.strip())
+        if len(self.categories) > MAX_LEVELS:
+            self._refuse(f"has {len(self.categories)} categories; at most {MAX_LEVELS} are supported")
+        if self.labels is not None and len(self.labels) != len(self.categories):
+            self._refuse(f"has {len(self.labels)} labels for {len(self.categories)} categories")
+        blanks = [category for category in self.categories if category.strip() in self._missing]
+        if blanks:
+            self._refuse(f"has {blanks[0]!r} both as a category and as a missing value")
+        for key, value in (("dp:other", self.other), ("dp:unseen", self.unseen)):
+            if value is not None and value not in self.categories:
+                self._refuse(f"has {key}={value!r}, which must be one of its categories")
+
+    @property
+    def _missing(self) -> frozenset[str]:
+        return frozenset(text.strip() for text in self.missing_values)
+
+    def _check_boolean(self) -> None:
+        if self.categories is not None:
+            self._refuse("has type=boolean and categories; use trueValues and falseValues, or type=string")
+        if self.other is not None:
+            self._refuse("has type=boolean and dp:other; use type=string with three categories, or dp:nullable")
+        if self.unseen is not None and not isinstance(self.unseen, bool):
+            self._refuse(f"has dp:unseen={self.unseen!r}; for a boolean it must be true or false")
+        if not self.true_values or not self.false_values:
+            self._refuse("needs at least one value in trueValues and in falseValues")
+        both = set(self.true_values) & set(self.false_values)
+        if both:
+            self._refuse(f"has {min(both)!r} in trueValues and in falseValues")
+
+    def _check_bounds(self) -> None:
+        if self.categories is not None:
+            self._refuse(
+                f'has type={self.type} and categories; use "type": "string" (a cell 1, 1.0 or "1" matches the category "1")'
+            )
+        if self.other is not None:
+            self._refuse("has dp:other, which is for categories; use dp:unseen or dp:nullable")
+        for key, bound in (("minimum", self.minimum), ("maximum", self.maximum)):
+            if bound is None:
+                self._refuse(f"has no constraints.{key}; give a public bound, e.g. {self._example(key)}")
+            self._check_value(f"constraints.{key}", bound)
+        low, high = self.minimum, self.maximum
+        assert low is not None and high is not None
+        if low > high or (low == high and self.type == "number"):  # type: ignore[operator]
+            self._refuse(
+                f"has constraints.minimum={_show(low)} above or equal to constraints.maximum={_show(high)}; swap or widen them"
+            )
+        if self.unseen is not None:
+            self._check_value("dp:unseen", self.unseen)
+            if not low <= self.unseen <= high:  # type: ignore[operator]
+                self._refuse(f"has dp:unseen={_show(self.unseen)} outside its bounds")
+
+    def _example(self, key: str) -> str:
+        if self.type in ("date", "datetime"):
+            return '"2000-01-01"' if key == "minimum" else '"2030-12-31"'
+        if key == "minimum":
+            return "0"
+        return next((value for word, value in _ADVICE.items() if word in self.name.lower()), "1000")
+
+    def _check_value(self, key: str, value: object) -> None:
+        """Whether ``value`` is of the type of the column."""
+        wanted = {"integer": int, "number": (int, float), "date": date, "datetime": datetime}[self.type]
+        wrong = (
+            isinstance(value, bool)
+            or not isinstance(value, wanted)
+            or (self.type == "date" and isinstance(value, datetime))
+        )  # type: ignore[arg-type]
+        if wrong:
+            self._refuse(f"has {key}={_show(value)}, which is not of type {self.type}")
+        if isinstance(value, float) and not math.isfinite(value):
+            self._refuse(f"has {key}={value}, which must be finite")
+        if isinstance(value, int | float) and abs(value) > _EXACT:
+            self._refuse(f"has {key}={value}, which must lie within +-2**53")
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            self._refuse(f"has {key} with a time zone; datetimes are kept as naive UTC")
+
+    def _check_bins(self) -> None:
+        bins = self.bins
+        if bins is None or bins == DP:
+            return
+        if isinstance(bins, tuple):
+            for edge in bins:
+                self._check_value("dp:bins", edge)
+                if not self.minimum <= edge <= self.maximum:  # type: ignore[operator]
+                    self._refuse(f"has the dp:bins edge {_show(edge)} outside its bounds")
+            if not bins or any(a >= b for a, b in zip(bins, bins[1:], strict=False)):  # type: ignore[operator]
+                self._refuse("has dp:bins edges that are not strictly increasing")
+        elif isinstance(bins, bool) or not isinstance(bins, int) or not 1 <= bins <= 4096:
+            self._refuse(f'has dp:bins={bins!r}; it must be a number of bins from 1 to 4096, a list of edges, or "dp"')
+
+    def _check_resolution(self) -> None:
+        if self.resolution is None:
+            return
+        if self.type in RESOLUTIONS:
+            if self.resolution not in RESOLUTIONS[self.type]:
+                self._refuse(
+                    f"has dp:resolution={self.resolution!r}; for a {self.type} it must be one of {', '.join(RESOLUTIONS[self.type])}"
+                )
+        elif self.type == "integer":
+            self._refuse("has dp:resolution, which is for numbers and dates; use dp:bins")
+        else:
+            step = self.resolution
+            assert isinstance(self.minimum, int | float) and isinstance(self.maximum, int | float)
+            if isinstance(step, bool | str) or not 0 < step <= self.maximum - self.minimum:
+                self._refuse(
+                    f"has dp:resolution={step!r}; for a number it must be a step > 0 within the range, e.g. 0.01"
+                )
+            if (self.maximum - self.minimum) / step > _EXACT:
+                self._refuse(f"has dp:resolution={step!r}, which is too fine for its range")
+
+    def _check_format(self) -> None:
+        if self.format not in (None, "default") and self.type not in RESOLUTIONS:
+            self._refuse(f"has format={self.format!r}, which is only read for dates and datetimes; remove it")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The field as Table Schema JSON; ``Schema.from_dict`` reads it back to an equal field."""
+        out: dict[str, Any] = {"name": self.name, "type": self.type}
+        optional: dict[str, Any] = {
+            "title": self.title or None,
+            "description": self.description or None,
+            "format": self.format,
+            "categories": self._categories_json(),
+            "categoriesOrdered": self.ordered or None if self.categories is not None else None,
+            "trueValues": list(self.true_values) if self.true_values != TRUE_VALUES else None,
+            "falseValues": list(self.false_values) if self.false_values != FALSE_VALUES else None,
+            "missingValues": list(self.missing_values),
+            "constraints": {
+                k: _json(v) for k, v in (("minimum", self.minimum), ("maximum", self.maximum)) if v is not None
+            }
+            or None,
+            "dp:role": self.role,
+            "dp:nullable": self.nullable or None,
+            "dp:other": self.other,
+            "dp:unseen": _json(self.unseen),
+            "dp:bins": [_json(edge) for edge in self.bins] if isinstance(self.bins, tuple) else self.bins,
+            "dp:resolution": self.resolution,
+            "dp:fake": self.fake,
+            "dp:group": self.group or None,
+        }
+        return {**out, **{key: value for key, value in optional.items() if value is not None}}
+
+    def _categories_json(self) -> list[Any] | None:
+        if self.categories is None or self.labels is None:
+            return None if self.categories is None else list(self.categories)
+        return [{"value": value, "label": label} for value, label in zip(self.categories, self.labels, strict=True)]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The declared table: its columns, whom it protects, and what is public about its size.
+
+    ``rows`` is the number of synthetic rows to write when the caller does not say; ``population_bound`` an upper bound on the number of units.
+    """
+
+    dataset: str
+    population: str
+    unit: Unit
+    fields: tuple[Field, ...]
+    title: str = ""
+    description: str = ""
+    missing_values: tuple[str, ...] = ("",)
+    primary_key: tuple[str, ...] = ()
+    rows: int | None = None
+    population_bound: int | None = None
+    neighbours: str = "add_remove"
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        for name in names:
+            if names.count(name) > 1:
+                raise SchemaError(f"field {name!r} is declared twice")
+        if self.neighbours not in NEIGHBOURS:
+            raise SchemaError(f"dp:neighbours={self.neighbours!r} must be one of {', '.join(NEIGHBOURS)}")
+        for key, value in (("dp:rows", self.rows), ("dp:dataset.populationBound", self.population_bound)):
+            if value is not None and value < 1:
+                raise SchemaError(f"{key}={value} must be >= 1")
+        if not self.modelled:
+            raise SchemaError("every field is an identifier; there is nothing to model")
+        if self.unit.field is not None:
+            if self.unit.field not in names:
+                raise SchemaError(
+                    f'dp:unit.field={self.unit.field!r} is not among the fields; declare it with "dp:role": "identifier"'
+                )
+            if self[self.unit.field].role != "identifier":
+                raise SchemaError(
+                    f'field {self.unit.field!r} is dp:unit.field, so it needs "dp:role": "identifier"; it is never modelled'
+                )
+        for name in self.primary_key:
+            if name not in names:
+                raise SchemaError(f"primaryKey names {name!r}, which is not among the fields")
+
+    def __getitem__(self, name: str) -> Field:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise SchemaError(f"field {name!r} is not in the schema; it has {', '.join(self._by_name)}") from None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Field]:
+        return {field.name: field for field in self.fields}
+
+    @cached_property
+    def modelled(self) -> tuple[Field, ...]:
+        """The columns a model is built on: all but the identifiers."""
+        return tuple(field for field in self.fields if field.role != "identifier")
+
+    @cached_property
+    def identifiers(self) -> tuple[Field, ...]:
+        """The columns that are never read (but for grouping rows by the unit) and are generated anew."""
+        return tuple(field for field in self.fields if field.role == "identifier")
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that are read from a source: the modelled ones and the unit key."""
+        return tuple(field.name for field in self.fields if field.role != "identifier" or field.name == self.unit.field)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of the schema."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+    @classmethod
+    def read(cls, path: str | Path) -> Schema:
+        """The schema in a JSON file."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise SchemaError(f"schema file {str(path)!r} does not exist") from None
+        except OSError as error:
+            raise SchemaError(f"schema file {str(path)!r} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SchemaError(f"schema file {str(path)!r} is not UTF-8 text") from None
+        try:
+            data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        except json.JSONDecodeError as error:
+            raise SchemaError(
+                f"schema file {str(path)!r} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            ) from None
+        except RecursionError:
+            raise SchemaError(f"schema file {str(path)!r} is nested too deeply") from None
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Schema:
+        """The schema in parsed JSON; every mistake is an error that names the field and the key."""
+        _check_shape(data)
+        missing = tuple(data.get("missingValues", [""]))
+        unit, dataset = data["dp:unit"], data["dp:dataset"]
+        key = data.get("primaryKey", [])
+        return cls(
+            dataset=dataset["id"],
+            population=dataset["population"],
+            unit=Unit(unit["name"], unit.get("field"), int(unit.get("maxRows", 1))),
+            fields=tuple(_field(item, missing) for item in data["fields"]),
+            title=data.get("title", ""),
+            description=data.get("description", ""),
+            missing_values=missing,
+            primary_key=(key,) if isinstance(key, str) else tuple(key),
+            rows=None if data.get("dp:rows") is None else int(data["dp:rows"]),
+            population_bound=None if dataset.get("populationBound") is None else int(dataset["populationBound"]),
+            neighbours=data.get("dp:neighbours", "add_remove"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; ``from_dict`` reads it back to an equal schema."""
+        unit = {"name": self.unit.name, "maxRows": self.unit.max_rows}
+        dataset: dict[str, Any] = {"id": self.dataset, "population": self.population}
+        optional = {
+            "title": self.title or None, "description": self.description or None, "primaryKey": list(self.primary_key) or None,
+            "dp:rows": self.rows,
+        }  # fmt: skip
+        return {
+            **{key: value for key, value in optional.items() if value is not None},
+            "missingValues": list(self.missing_values),
+            "dp:dataset": dataset
+            if self.population_bound is None
+            else {**dataset, "populationBound": self.population_bound},
+            "dp:unit": unit if self.unit.field is None else {**unit, "field": self.unit.field},
+            "dp:neighbours": self.neighbours,
+            "fields": [field.to_dict() for field in self.fields],
+        }
+
+    def lint(self) -> list[str]:
+        """Advice on what is allowed but probably not meant; empty when there is none. Reads no record."""
+        advice = [f"field {field.name!r} {text}" for field in self.fields for text in _lint_field(field)]
+        roles = {field.role for field in self.modelled}
+        if "quasi" not in roles:
+            advice.append(
+                'no field has "dp:role": "quasi"; the attribute inference and singling-out audits need to know what an attacker may know'
+            )
+        if "sensitive" not in roles and "target" not in roles:
+            advice.append('no field has "dp:role": "sensitive" or "target"; attribute inference has nothing to guess')
+        if self.unit.max_rows > 20:
+            advice.append(
+                f"dp:unit.maxRows={self.unit.max_rows} multiplies the noise by as much; a smaller cap often gives a better table"
+            )
+        if self.unit.field is None and self.identifiers:
+            advice.append(
+                "the table has identifiers but no dp:unit.field; if one person can have several rows, name the column that tells them apart"
+            )
+        if self.rows is None and self.neighbours == "add_remove":
+            advice.append("no dp:rows; the number of synthetic rows will be measured under the budget")
+        loose = [name for name in self.primary_key if self[name].role != "identifier"]
+        if loose:
+            advice.append(f"primaryKey includes {', '.join(loose)}, which is modelled; synthetic rows may repeat it")
+        return advice
+
+
+def _lint_field(field: Field) -> Iterable[str]:
+    if field.role == "identifier":
+        return
+    words = field.name.lower().replace("-", "_").split("_")
+    if {"id", "ssn", "mrn", "email", "phone", "iban", "uuid", "name", "address"} & set(words):
+        yield 'looks like an identifier by its name; if it is one, set "dp:role": "identifier"'
+    if field.missing_values != ("",) and not field.nullable and field.other is None:
+        yield "declares missing values but is not dp:nullable; they will be replaced by its dp:unseen value"
+    if field.categories is not None and len(field.categories) > 500:
+        yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"
+    if field.type in RESOLUTIONS and field.resolution in (None, "day", "hour", "minute", "second"):
+        yield 'keeps exact dates; "dp:resolution": "year" or "month" is enough for most uses and is what many policies ask'
+    if field.group and field.has_bounds and not isinstance(field.bins, tuple):
+        yield "is a dp:group without dp:bins edges; fairness figures want a few named groups"
+
+
+def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise SchemaError(f"key {next(name for name in names if names.count(name) > 1)!r} appears twice in one object")
+    return out
+
+
+def _no_constants(text: str) -> NoReturn:
+    raise SchemaError(f"the schema contains {text}, which is not JSON; use a finite number")
+
+
+def _shape_file() -> Path:
+    return Path(__file__).parent / "schemas" / "dpsynth-schema-1.json"
+
+
+def _check_shape(data: object) -> None:
+    """Refuse what the JSON Schema of schemas refuses, in words."""
+    import jsonschema
+
+    if not isinstance(data, Mapping):
+        raise SchemaError(f"a schema is a JSON object, not {_kind(data)}")
+    shape = json.loads(_shape_file().read_text(encoding="utf-8"))
+    errors = sorted(
+        jsonschema.Draft202012Validator(shape).iter_errors(dict(data)),
+        key=lambda error: list(map(str, error.absolute_path)),
+    )
+    if errors:
+        raise SchemaError(_shape_message(data, errors[0]))
+
+
+def _shape_message(data: Mapping[str, Any], error: Any) -> str:
+    path = list(error.absolute_path)
+    where = "the schema"
+    if len(path) >= 2 and path[0] == "fields":
+        item = data["fields"][path[1]]
+        name = item.get("name") if isinstance(item, Mapping) else None
+        where = f"field {name!r}" if isinstance(name, str) else f"field number {path[1] + 1}"
+        path = path[2:]
+    key = ".".join(map(str, path))
+    value = error.instance
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema["properties"])
+        unknown = sorted(set(value) - set(known))
+        return f"{where} has the unknown key {(key + '.' if key else '') + unknown[0]!r}; known keys are {', '.join(known)}"
+    if error.validator == "required":
+        absent = next(name for name in error.validator_value if name not in value)
+        return f"{where} has no {(key + '.' if key else '') + absent}"
+    if error.validator == "enum":
+        return f"{where} has {key}={value!r}; it must be one of {', '.join(map(str, error.validator_value))}"
+    if error.validator == "type":
+        wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        return f"{where} has {key or 'a value'} of type {_kind(value)}; it must be {' or '.join(wanted)}"
+    if error.validator in ("minimum", "maximum"):
+        return f"{where} has {key}={value!r}; it must be {'>=' if error.validator == 'minimum' else '<='} {error.validator_value}"
+    if error.validator in ("minItems", "minLength"):
+        return f"{where} has an empty {key}"
+    if error.validator == "uniqueItems":
+        return f"{where} repeats a value in {key}"
+    return f"{where} has an invalid {key or 'shape'}"
+
+
+def _kind(value: object) -> str:
+    return {
+        dict: "object",
+        list: "array",
+        str: "string",
+        bool: "boolean",
+        int: "integer",
+        float: "number",
+        type(None): "null",
+    }.get(type(value), "unknown")
+
+
+def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
+    name, kind = item["name"], item["type"]
+    constraints = item.get("constraints", {})
+    categories = (
+        [c if isinstance(c, Mapping) else {"value": c} for c in item["categories"]] if "categories" in item else None
+    )
+    labelled = categories is not None and any("label" in c for c in categories)
+    required = constraints.get("required")
+    nullable = item.get("dp:nullable")
+    if required and nullable:
+        raise SchemaError(f"field {name!r} has constraints.required and dp:nullable; keep one")
+    listed = item.get("categoriesOrdered", item.get("dp:ordered"))
+    if "categoriesOrdered" in item and "dp:ordered" in item and item["categoriesOrdered"] != item["dp:ordered"]:
+        raise SchemaError(
+            f"field {name!r} has categoriesOrdered={item['categoriesOrdered']} and dp:ordered={item['dp:ordered']}; keep one"
+        )
+    numeric = kind not in ("string", "boolean")
+    if numeric and listed is False:
+        raise SchemaError(
+            f'field {name!r} has type={kind}, which is ordered; for unordered codes use "type": "string" with categories'
+        )
+    if kind == "boolean" and listed:
+        raise SchemaError(f"field {name!r} has type=boolean, which is not ordered")
+    bins = item.get("dp:bins")
+    other, unseen = item.get("dp:other"), item.get("dp:unseen")
+    return Field(
+        name=name,
+        type=kind,
+        title=item.get("title", ""),
+        description=item.get("description", ""),
+        role=item.get("dp:role", "other"),
+        categories=None if categories is None else tuple(_text(c["value"]) for c in categories),
+        labels=tuple(c.get("label", _text(c["value"])) for c in categories)
+        if categories is not None and labelled
+        else None,
+        ordered=numeric or bool(listed),
+        minimum=_bound(name, kind, "constraints.minimum", constraints.get("minimum")),
+        maximum=_bound(name, kind, "constraints.maximum", constraints.get("maximum")),
+        nullable=bool(nullable) if nullable is not None else required is False,
+        other=None if other is None else _text(other),
+        unseen=_unseen(name, kind, unseen),
+        missing_values=tuple(item.get("missingValues", missing)),
+        true_values=tuple(item.get("trueValues", TRUE_VALUES)),
+        false_values=tuple(item.get("falseValues", FALSE_VALUES)),
+        bins=tuple(_bound(name, kind, "dp:bins", edge) for edge in bins) if isinstance(bins, list) else bins,
+        resolution=item.get("dp:resolution"),
+        format=item.get("format"),
+        fake=item.get("dp:fake"),
+        group=item.get("dp:group", False),
+    )
+
+
+def _text(value: object) -> str:
+    """A declared category as text; whole numbers without a decimal point."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _unseen(name: str, kind: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    return _text(value) if kind == "string" else _bound(name, kind, "dp:unseen", value)
+
+
+def _bound(name: str, kind: str, key: str, value: Any) -> Any:
+    """A declared value of an ordered column, in the type of the column; what does not parse is left for ``Field`` to refuse."""
+    if value is None or kind in ("string", "boolean"):
+        return value
+    if kind in ("date", "datetime"):
+        if not isinstance(value, str):
+            raise SchemaError(f'field {name!r} has {key}={value!r}; write a {kind} as text, e.g. "2000-01-01"')
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise SchemaError(
+                f'field {name!r} has {key}={value!r}, which is not an ISO 8601 {kind}, e.g. "2000-01-01"'
+            ) from None
+        moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        return moment if kind == "datetime" else moment.date()
+    return int(value) if kind == "integer" and isinstance(value, float) and value.is_integer() else value
+
+
+def _json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _show(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else repr(value)

@@ -1,0 +1,280 @@
+"""The default mechanism: score every pair at once, measure a forest, look again, fill the tree; three rounds, one final fit.
+
+Compared with AIM it selects with Gaussian scores (nearly free), measures many marginals per round, models columns at the resolution the noise allows
+and ranks candidates by the error they will really have. Every constant is a function of public quantities:
+x = (noisy total) * mu / (rows per unit), column sizes and the tree limit. See docs/algorithms.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.marginals import Clique, Domain, Measurement
+from dpsynth.model import SyntheticModel
+from dpsynth.pgm.estimation import Fitted, combine, fit
+from dpsynth.pgm.junction_tree import JunctionTree, junction_tree, tree_cells
+from dpsynth.pgm.pairs import all_pairs
+from dpsynth.privacy import PrivateData
+from dpsynth.synthesizers.expected_error import effective_cells
+from dpsynth.synthesizers.levels import coarsen, resolution
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way
+
+Progress = Callable[[str, int, int], None]
+_ALL = 1.0 - 1e-12
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """``tree_limit`` bounds the cells of the model, hence memory and time."""
+
+    tree_limit: int = 200_000
+    bins_share: float = 0.1
+    score_share: float = 0.08
+    rounds: int = 3
+
+    name = "adaptive"
+
+    def fit(self, private: PrivateData, progress: Progress | None = None) -> SyntheticModel:
+        """A junction-tree model of ``private``, spending all of its budget."""
+        private = private.discretised(self.bins_share * private.rho_left)
+        if math.prod(a.size for a in private.domain) <= self.tree_limit and len(private.domain) <= 20:
+            return self._fit_joint(private, progress)
+        return _Run(self, private, progress).result()
+
+    def _fit_joint(self, private: PrivateData, progress: Progress | None) -> SyntheticModel:
+        """The whole joint fits one table: no selection. One-ways 25 %, pair residuals 35 %, triple residuals 40 % of the budget."""
+        names = [a.name for a in private.domain if a.size > 1]
+        rho = private.rho_left
+        orders = {2: list(combinations(names, 2)), 3: list(combinations(names, 3))}
+        shares = {1: 0.25, 2: 0.35 if orders[2] else 0.0, 3: 0.40 if orders[3] else 0.0}
+        scale = rho / sum(shares.values()) * _ALL
+        one_ways = measure_one_ways(private, shares[1] * scale)
+        measurements = list(one_ways)
+        total = estimate_total(private, one_ways)
+        done, todo = 0, len(orders[2]) + len(orders[3])
+        for order in (2, 3):
+            for clique in orders[order]:
+                measurements.append(
+                    private.measure_residual(clique, shares[order] * scale / len(orders[order]) * _ALL, f"residual_{order}")
+                )
+                done += 1
+                if progress:
+                    progress("measure", done, todo)
+        index = {name: i for i, name in enumerate(private.domain.names)}
+        tree = junction_tree([a.size for a in private.domain], [list(range(len(index)))])
+        fitted = fit(tree, combine(measurements, index), total, iterations=150)
+        return SyntheticModel(
+            self.name,
+            private.domain,
+            fitted.beliefs,
+            total,
+            tuple(measurements),
+            private.transcript(),
+            encoder=private.encoder,
+        )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A marginal that could be measured: its noisy error, and (s n_eff)^(2/3), by which budget is shared and error is ranked."""
+
+    clique: Clique
+    error: float
+    price: float
+
+    @property
+    def rank(self) -> float:
+        return self.error / self.price
+
+
+class _Run:
+    """One fit: the measurements so far and the model they imply."""
+
+    def __init__(self, recipe: Adaptive, private: PrivateData, progress: Progress | None) -> None:
+        self.recipe = recipe
+        self.full = private
+        self.progress = progress
+        self.rho = private.rho_left
+        self.one_ways, self.total = self._one_ways()
+        self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.max_rows
+        bins = resolution(private.domain, self.x, recipe.tree_limit)
+        self.recoding = coarsen(private.domain, self.one_ways, self.total, bins)
+        self.private = private.recoded(self.recoding)
+        self.measurements = [m for one in self.one_ways for m in recode_one_way(one, self.recoding)]
+        self.index = {name: i for i, name in enumerate(self.domain.names)}
+        self.sizes = [a.size for a in self.domain]
+        self.edges: list[Clique] = []
+        self.fitted = self._fit(60)
+
+    @property
+    def domain(self) -> Domain:
+        return self.private.domain
+
+    def result(self) -> SyntheticModel:
+        triples_share = 0.30 if math.log10(self.x) > 4.4 else 0.12
+        triples = triples_share * self.rho if len(self.domain) > 2 else 0.0
+        rounds = self.recipe.rounds
+        score_rho = self.recipe.score_share * self.rho / rounds
+        for done in range(rounds):
+            budget = (self.private.rho_left - triples - score_rho * (rounds - done)) / (rounds - done)
+            self._round(score_rho, budget, last=done == rounds - 1)
+            if self.progress:
+                self.progress("select and measure", done + 1, rounds + 1)
+        if triples > 0.0:
+            self._triples()
+        if self.progress:
+            self.progress("select and measure", rounds + 1, rounds + 1)
+        self._spend_rest()
+        fitted = self._fit(self._final_iterations(), warm=False)
+        return SyntheticModel(
+            synthesizer=self.recipe.name,
+            domain=self.full.domain,
+            beliefs=fitted.beliefs,
+            total=self.total,
+            measurements=tuple(self.one_ways + self.measurements[len(self.one_ways) :]),
+            transcript=self.full.transcript(),
+            recoding=self.recoding,
+            within={
+                m.clique[0]: on_simplex(m.values, self.total) for m in self.one_ways if m.clique[0] in self.recoding.levels
+            },
+            encoder=self.full.encoder,
+        )
+
+    def _one_ways(self) -> tuple[list[Measurement], float]:
+        """Their share falls with x; x needs a total, so a first guess of the total takes a hundredth of the share at its largest."""
+        guess = float(self.full.total(0.004 * self.rho).values) if not self.full.unit.total_is_public else float(self.full.total(0.0).values)
+        x = max(1.0, guess) * math.sqrt(2.0 * self.rho) / self.full.unit.max_rows
+        share = min(0.4, max(0.08, 0.25 - 0.12 * (math.log10(x) - 3.95)))
+        one_ways = measure_one_ways(self.full, share * self.rho)
+        return one_ways, estimate_total(self.full, one_ways)
+
+    def _final_iterations(self) -> int:
+        return 100 if self.x < 3e3 else 160 if self.x < 3e4 else 240
+
+    def _fit(self, iterations: int, *, warm: bool = True) -> Fitted:
+        tree = self._tree(self.edges)
+        targets = combine([m for m in self.measurements if m.stddev > 0.0], self.index)
+        start = self.fitted.potentials if warm and hasattr(self, "fitted") else None
+        return fit(tree, targets, self.total, iterations=iterations, start=start)
+
+    def _tree(self, edges: Sequence[Clique]) -> JunctionTree:
+        return junction_tree(self.sizes, [[self.index[name] for name in edge] for edge in edges])
+
+    def _round(self, score_rho: float, budget: float, *, last: bool) -> None:
+        """Score all pairs, pick, measure, refit."""
+        names = self.domain.names
+        tables = {(names[a], names[b]): table for (a, b), table in all_pairs(self.fitted.beliefs).items()}
+        pairs = [pair for pair in tables if min(tables[pair].shape) > 1]
+        if not pairs:
+            return
+        rounded = [np.rint(tables[pair]).astype(np.int64) for pair in pairs]
+        errors, noise = self.private.scores(pairs, rounded, score_rho, "score_pairs")
+        candidates = self._candidates(pairs, [tables[p] for p in pairs], errors, 2.0 * noise, budget, expected=len(names))
+        self._measure(self._fitting(candidates) if last else self._forest(candidates), budget, "two_way")
+
+    def _candidates(
+        self,
+        cliques: Sequence[Clique],
+        tables: Sequence[npt.NDArray[np.float64]],
+        errors: npt.NDArray[np.float64],
+        threshold: float,
+        budget: float,
+        expected: int,
+    ) -> list[_Candidate]:
+        """Candidates whose error stands out from the score noise, best first. ``expected`` of them will share ``budget``."""
+        found = []
+        for clique, table, error in zip(cliques, tables, errors.tolist(), strict=True):
+            if error <= threshold:
+                continue
+            norm = self._row_norm(clique) if self._as_residual(clique) else 1.0
+            sigma = self.private.unit.vector_sensitivity(norm) / math.sqrt(2.0 * budget / expected)
+            price = (norm * effective_cells(table, sigma)) ** (2.0 / 3.0)
+            found.append(_Candidate(clique, error, price))
+        return sorted(found, key=lambda c: -c.rank)
+
+    def _forest(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        """A spanning forest of the best candidates that keeps the whole model within the tree limit."""
+        part = {name: i for i, name in enumerate(self.domain.names)}
+        picked = []
+        for candidate in candidates:
+            a, b = candidate.clique
+            if part[a] == part[b] or not self._fits([*(c.clique for c in picked), candidate.clique]):
+                continue
+            old, new = part[a], part[b]
+            part = {name: new if p == old else p for name, p in part.items()}
+            picked.append(candidate)
+        return picked
+
+    def _fitting(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        """Candidates in order of rank, each that still fits the tree limit; gives up after many misfits in a row."""
+        picked: list[_Candidate] = []
+        misses = 0
+        for candidate in candidates:
+            if self._fits([*(c.clique for c in picked), candidate.clique]):
+                picked.append(candidate)
+                misses = 0
+            else:
+                misses += 1
+                if misses >= 60:
+                    break
+        return picked
+
+    def _fits(self, more: Sequence[Clique]) -> bool:
+        edges = [[self.index[name] for name in edge] for edge in [*self.edges, *more]]
+        return tree_cells(self.sizes, edges) <= self.recipe.tree_limit
+
+    def _measure(self, picked: list[_Candidate], budget: float, stage: str) -> None:
+        """Measure ``picked`` with budgets in proportion to their price, and refit from where the model stands."""
+        if not picked:
+            return
+        scale = budget * _ALL / sum(c.price for c in picked)
+        for candidate in picked:
+            rho = candidate.price * scale
+            if self._as_residual(candidate.clique):
+                m = self.private.measure_residual(candidate.clique, rho, f"{stage}_residual")
+            else:
+                m = self.private.measure(candidate.clique, rho, stage)
+            self.measurements.append(m)
+            if candidate.clique not in self.edges:
+                self.edges.append(candidate.clique)
+        self.fitted = self._fit(80)
+
+    def _triples(self) -> None:
+        """Measure the three-ways that lie inside one clique of the tree, scored and paid for like the pairs."""
+        tree = self.fitted.beliefs.tree
+        names = self.domain.names
+        inside = {tuple(sorted(triple)) for clique in tree.cliques for triple in combinations(clique, 3)}
+        triples = [t for t in sorted(inside) if min(self.sizes[a] for a in t) > 1]
+        if not triples:
+            return
+        tables = []
+        for triple in triples:
+            table = self.fitted.beliefs.within(triple)
+            tables.append(np.zeros(0) if table is None else table)
+        cliques = [tuple(names[a] for a in triple) for triple in triples]
+        budget = self.private.rho_left
+        score_rho = 0.1 * budget
+        errors, noise = self.private.scores(
+            cliques, [np.rint(t).astype(np.int64) for t in tables], score_rho, "score_triples"
+        )
+        candidates = self._candidates(cliques, tables, errors, 2.0 * noise, budget, expected=max(1, len(cliques) // 2))
+        self._measure(candidates[: max(1, len(names))], self.private.rho_left, "three_way")
+
+    def _spend_rest(self) -> None:
+        """Budget that no candidate asked for goes into the one-ways again."""
+        left = self.private.rho_left
+        if left > 1e-6 * self.rho:
+            self.measurements.extend(measure_one_ways(self.private, left * _ALL))
+
+    def _row_norm(self, clique: Clique) -> float:
+        return math.sqrt(math.prod(1.0 - 1.0 / n for n in self.domain.shape(clique)))
+
+    def _as_residual(self, clique: Clique) -> bool:
+        """Residual form pays when it cuts the noise by a quarter and the lower orders are known well enough."""
+        return self.x >= 1e3 and self._row_norm(clique) <= 0.75

@@ -1,0 +1,62 @@
+"""Which levels the model keeps apart: ordered columns in equal-mass bins, nominal columns without their rare levels.
+
+Decided from noisy one-ways and public sizes. Fine values come back when sampling, drawn from the noisy one-way inside their bin.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.marginals import Attribute, Domain, Measurement, Recoding
+from dpsynth.synthesizers.one_way import on_simplex
+
+
+def resolution(domain: Domain, x: float, limit: int) -> int:
+    """Bins per column: ``x``^(1/3), which balances noise against resolution, but no more than lets triples of columns fit ``limit`` cells."""
+    largest = 4
+    for k in range(4, 2049):
+        if sum(min(a.size, k) ** 3 for a in domain) > limit:
+            break
+        largest = k
+    return max(4, min(round(x ** (1.0 / 3.0)), largest))
+
+
+def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int, sigmas: float = 3.0) -> Recoding:
+    """A recoding of every column that has more levels than the noise, or ``bins``, allows."""
+    levels = {}
+    for attribute, m in zip(domain, one_ways, strict=True):
+        codes = (
+            _equal_mass(attribute, on_simplex(m.values, total), bins)
+            if attribute.ordered
+            else _without_rare(m.values, sigmas * m.stddev)
+        )
+        if codes is not None and int(codes.max()) + 1 < attribute.size:
+            levels[attribute.name] = codes
+    return Recoding(levels)
+
+
+def _equal_mass(attribute: Attribute, mass: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64] | None:
+    """Contiguous bins of about equal mass; the level for missing, if any, stays on its own."""
+    size = attribute.size - attribute.nullable
+    if size <= bins:
+        return None
+    cumulated = np.cumsum(mass[:size])
+    whole = float(cumulated[-1])
+    if whole <= 0.0:
+        codes = np.arange(size) * bins // size
+    else:
+        middle = (cumulated - 0.5 * mass[:size]) / whole
+        codes = np.minimum((middle * bins).astype(np.int64), bins - 1)
+        codes = np.unique(codes, return_inverse=True)[1]
+    codes = codes.astype(np.int64)
+    return np.append(codes, codes[-1] + 1) if attribute.nullable else codes
+
+
+def _without_rare(values: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64] | None:
+    rare = values < threshold
+    if rare.sum() < 2 or len(values) <= 2:
+        return None
+    codes = np.cumsum(~rare) - 1
+    codes[rare] = int((~rare).sum())
+    return codes.astype(np.int64)
