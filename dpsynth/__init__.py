@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from dpsynth.privacy import PrivacyBudget as PrivacyBudget
     from dpsynth.privacy import PrivateData as PrivateData
     from dpsynth.schema import Schema as Schema
+    from dpsynth.synthesizers import Adaptive as Adaptive
     from dpsynth.synthesizers import Independent as Independent
     from dpsynth.synthesizers import Mst as Mst
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adaptive": "dpsynth.synthesizers",
     "Independent": "dpsynth.synthesizers",
     "Mst": "dpsynth.synthesizers",
     "PrivacyBudget": "dpsynth.privacy",
@@ -34,6 +36,7 @@ _HOME = {
 _LEAVES = ("audits", "policies", "reports")
 
 __all__ = [
+    "Adaptive",
     "Independent",
     "Mst",
     "PrivacyBudget",

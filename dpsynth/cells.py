@@ -1,13 +1,15 @@
 """Arrow arrays of any type -> numbers, moments or texts, cell by cell.
 
-What becomes of a cell depends on that cell alone, never on its neighbours, and no content raises. What cannot be read is ``UNSEEN``.
+What becomes of a cell depends on that cell alone, never on its neighbours, and no content raises.
+What cannot be read is ``UNSEEN``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,9 @@ def _numbers_of_text(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDA
 def _number(text: str) -> float | None:
     if "_" in text:
         return None
+    # A column of booleans is text as soon as a frame has one missing cell in it, so both must mean the same.
+    if text.lower() in ("true", "false"):
+        return float(text.lower() == "true")
     try:
         return float(text)
     except ValueError:
@@ -187,7 +192,7 @@ def _moment_text(seconds: np.int64) -> str:
 
 
 def canonical(text: str) -> str:
-    """The form in which texts are compared when they are not equal: no blanks around, no ``.0``, booleans in lower case."""
+    """The form in which texts are compared when they are not equal: trimmed, no ``.0``, booleans in lower case."""
     text = text.strip()
     if whole := _WHOLE.fullmatch(text):
         return whole[1]
@@ -271,17 +276,24 @@ def _int_text(value: int) -> str:
 
 def _other_text(cell: Any) -> str | None:
     """Dates, decimals and the missing markers of pandas; anything else is a text that no schema declares."""
-    from datetime import date
-    from decimal import Decimal
-
     import pandas as pd
 
     if cell is pd.NA or cell is pd.NaT or (isinstance(cell, np.datetime64) and np.isnat(cell)):
         return None
     if isinstance(cell, np.datetime64):
-        return str(cell)
+        return _moment_text(cell.astype("datetime64[s]").astype(np.int64))
+    if isinstance(cell, datetime):
+        return _datetime_text(cell)
     if isinstance(cell, date):
         return cell.isoformat()
     if isinstance(cell, Decimal):
         return None if cell.is_nan() else str(cell)
     return _NOT_TEXT
+
+
+def _datetime_text(moment: datetime) -> str:
+    try:
+        naive = moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (OverflowError, ValueError):
+        return _NOT_TEXT
+    return naive.isoformat(timespec="seconds").removesuffix("T00:00:00")

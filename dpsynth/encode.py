@@ -1,6 +1,7 @@
 """Encoder: record batches <-> integer codes, from the schema (and bins paid for under the budget) alone.
 
-Codes come in two levels. The *grid* is public and fine; the *domain* merges cells of an ordered column into bins, which is what a model counts.
+Codes come in two levels. The *grid* is public and fine. The *domain* merges the cells of ordered columns into bins;
+it is what a model counts.
 No cell content raises, and none changes what becomes of another cell.
 """
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A table as codes on the public grid. ``units`` numbers the privacy unit of each row, or is None when each row is its own."""
+    """A table as codes on the public grid.
+
+    ``units`` numbers the privacy unit of each row; it is None when each row is a unit.
+    """
 
     codes: Mapping[str, Codes]
     units: npt.NDArray[np.int64] | None
@@ -90,7 +94,7 @@ class _Levels:
         places = pc.fill_null(pc.index_in(texts, value_set=pa.array(accepted, texts.type)), -1).to_numpy(
             zero_copy_only=False
         )
-        out = np.append(np.array(codes, dtype=np.int64), -2)[places]
+        out: npt.NDArray[np.int64] = np.array([*codes, -cells.UNSEEN], dtype=np.int64)[places]
         odd = np.flatnonzero(places < 0)
         if len(odd):
             absent = {text.strip() for text in self.declared.missing_values}
@@ -136,7 +140,7 @@ class _Ordered:
 class Encoder:
     """Encodes tables that follow ``schema``.
 
-    ``edges`` maps a column to the first grid cell of each of its bins; only for columns whose bins are found under the budget.
+    ``edges`` maps a column, if its bins were found under the budget, to the first grid cell of each.
 
     >>> from dpsynth.schema import Field, Schema, Unit
     >>> age = Field("age", "integer", ordered=True, minimum=0, maximum=120, bins=(18, 65))
@@ -205,8 +209,9 @@ class Encoder:
         )
 
     def with_edges(self, edges: Mapping[str, Iterable[int]]) -> Encoder:
-        """The encoder with bins for pending columns: for each, grid cells at which a new bin starts (0 and the grid's end are implied).
+        """The encoder with bins for pending columns: for each, the grid cells at which a new bin starts.
 
+        The first cell and the end of the grid are implied.
         The cells must come from a differentially private release: the attribute is marked as paid for.
         """
         starts: dict[str, tuple[int, ...]] = {}
@@ -220,12 +225,40 @@ class Encoder:
             starts[name] = tuple(mark for mark in marks if mark < size)
         return replace(self, edges={**self.edges, **starts})
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON from which `from_dict` makes an equal encoder."""
+        return {"schema": self.schema.to_dict(), "edges": {name: list(cells) for name, cells in self.edges.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Encoder:
+        """The inverse of `to_dict`."""
+        return cls(Schema.from_dict(data["schema"]), {name: tuple(cells) for name, cells in data["edges"].items()})
+
+    def grid_cells(self, name: str) -> int:
+        """Cells of the public grid of ``name``, the level for missing not counted."""
+        return self._columns[name].size
+
+    def code_of(self, name: str, value: object) -> int:
+        """The code over ``domain`` of one value given by the caller; unlike a cell of a table it must fit the schema."""
+        import pyarrow as pa
+
+        if name not in self._columns:
+            raise ConfigError(f"column {name!r} is not in the model; it has {', '.join(self._columns)}")
+        column, declared = self._columns[name], self.schema[name]
+        if value is None and declared.nullable:
+            return self.domain[name].size - 1
+        code = int(column.encode(pa.array([str(value)]))[0])
+        if code < 0:
+            raise ConfigError(f"where {name!r}: that value is not in the declared domain of the column")
+        return int(np.searchsorted(self._starts[name], code, side="right")) - 1
+
     def encode(self, batches: Iterable[pa.RecordBatch]) -> Encoded:
         """Read a stream of record batches into codes on the grid.
 
-        Touches private data and spends nothing: only the kernel and code that stays internal may call it on private tables.
-        A cell outside the bounds is clipped. A missing cell goes to the missing level; a cell that does not parse or is not in the list goes
-        to ``dp:other``, else to the missing level; where there is neither, to ``dp:unseen``. A row without a unit key is a unit of its own.
+        Touches private data and spends nothing: only the kernel and code that stays internal may call it on a private
+        table. A cell outside the bounds is clipped. A missing cell goes to the missing level, else to ``dp:other``. A
+        cell that does not parse or is not in the list goes to ``dp:other``, else to the missing level. Where there is
+        neither, both go to ``dp:unseen``. A row without a unit key is a unit of its own.
         """
         parts: dict[str, list[Codes]] = {name: [] for name in self._columns}
         keys: list[pa.Array] = []
@@ -280,7 +313,7 @@ class Encoder:
     def decode(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> pd.DataFrame:
         """Codes over ``domain`` -> a table of values in the types of the schema, identifiers left out.
 
-        Within a bin a grid cell, and within a cell a value, is drawn uniformly; without ``rng`` both are the middle one.
+        Within a bin a grid cell, and within a cell a value, is drawn uniformly; without ``rng`` both are the middle.
         Encoding the table again gives the same bins.
         """
         return self._table({name: self._spread(name, codes[name], rng) for name in self.domain.names}, rng, typed=True)
@@ -298,9 +331,10 @@ class Encoder:
         return (first[codes] + offset).astype(code_dtype(grid.size))
 
     def canonical(self, codes: Mapping[str, Codes]) -> pd.DataFrame:
-        """Grid codes -> the one table they stand for: texts with None for categories and booleans, numbers and dates in mid cell.
+        """Grid codes -> the one table they stand for, the form in which audits compare real and synthetic rows.
 
-        This is the granularity at which audits compare real and synthetic rows. On private codes it is as private as they are.
+        Categories and booleans are texts, with None where missing; numbers and dates are the middle of their cell.
+        The table is as private as the codes.
         """
         return self._table(codes, None, typed=False)
 
@@ -354,14 +388,20 @@ def _join(chunks: list[Codes], size: int) -> Codes:
 
 
 def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
-    """Equal keys get equal numbers; each row without a key gets one of its own."""
+    """Equal keys get equal numbers, a 64-bit hash of the key alone; each row without a key gets one of its own.
+
+    A unit's number must not depend on who else is in the table: contribution bounding draws its coins from it. Two of a million keys
+    collide with probability 3e-8; they would then share one unit's allowance of rows.
+    """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not keys:
         return np.zeros(0, dtype=np.int64)
     encoded = pa.chunked_array(keys).combine_chunks().dictionary_encode()
-    units = np.array(pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False))
-    alone = units < 0
-    units[alone] = len(encoded.dictionary) + np.arange(int(alone.sum()))
-    return units
+    places = np.array(pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False))
+    alone = places < 0
+    texts = [*encoded.dictionary.to_pylist(), *(f"\0{i}" for i in range(int(alone.sum())))]
+    places[alone] = len(encoded.dictionary) + np.arange(int(alone.sum()))
+    return pd.util.hash_array(np.array(texts, dtype=object), categorize=False).view(np.int64)[places]

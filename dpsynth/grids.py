@@ -1,7 +1,7 @@
 """Public grids: the finest cells an ordered column is ever known by, from its declared bounds alone.
 
-A grid maps values to cells ``0..size-1`` in increasing order, and cells back to values that fall into the same cell again.
-The bounds are cells of their own, so that clipped values, and a pile of zeros at the minimum, come back as what they were.
+A grid maps values to cells ``0..size-1`` in increasing order, and cells back to values that fall into the same cell.
+The bounds are cells of their own, so that clipped values, and a pile of zeros at the minimum, come back as they were.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class Grid(Protocol):
 
 @dataclass(frozen=True)
 class Steps:
-    """``count`` equally spaced values ``0..count-1``, one to a cell when they fit, else contiguous groups. ``edges`` are first steps of a cell."""
+    """``count`` equally spaced values ``0..count-1``, one to a cell when they fit, else contiguous groups.
+
+    Each of ``edges`` is the first step of a cell.
+    """
 
     count: int
     edges: tuple[int, ...] = ()
@@ -55,7 +58,10 @@ class Steps:
             return None
         width = math.ceil((self.count - 2) / BASE_CELLS)
         inner = np.arange(1, self.count - 1, width, dtype=np.int64)
-        return np.unique(np.concatenate(([0], inner, [self.count - 1], np.array(self.edges, dtype=np.int64))))
+        starts: npt.NDArray[np.int64] = np.unique(
+            np.array([0, *inner.tolist(), self.count - 1, *self.edges], dtype=np.int64)
+        )
+        return starts
 
     @property
     def size(self) -> int:
@@ -71,7 +77,8 @@ class Steps:
             return cells
         first = self._starts[cells]
         width = np.append(self._starts[1:], self.count)[cells] - first
-        return first + (rng.integers(width) if rng is not None else (width - 1) // 2)
+        offset: npt.NDArray[np.int64] = rng.integers(width) if rng is not None else (width - 1) // 2
+        return first + offset
 
     def first_cell(self, step: int) -> int:
         return int(step if self._starts is None else np.searchsorted(self._starts, step, side="left"))
@@ -129,7 +136,7 @@ class StepGrid:
 
 @dataclass(frozen=True)
 class RealGrid:
-    """Numbers between the first and the last of ``edges``: the minimum, the half-open intervals between the edges, the maximum."""
+    """Numbers from the first to the last of ``edges``: the minimum, the half-open intervals between, the maximum."""
 
     edges: tuple[float, ...]
 
@@ -164,7 +171,10 @@ class RealGrid:
 
 @dataclass(frozen=True)
 class TimeGrid:
-    """Moments as seconds since 1970, in whole units of ``resolution``; values come back as the first moment of the unit within the bounds."""
+    """Moments as seconds since 1970, in whole units of ``resolution``.
+
+    Values come back as the first moment of the unit, but not before the minimum.
+    """
 
     low: int
     high: int
@@ -225,7 +235,7 @@ def _cells_per_bin(bins: int) -> int:
 
 
 def _marks(low: float, high: float, bins: int, edges: Sequence[float]) -> list[float]:
-    """Equally spaced marks, as many in each of ``bins`` equal bins, and the declared edges in place of marks too close to them."""
+    """Equally spaced marks, as many in each of ``bins`` bins, and the declared edges in place of marks next to them."""
     equal = np.linspace(low, high, bins * _cells_per_bin(bins) + 1)
     declared = np.array([low, *(edge for edge in edges if low < edge < high), high], dtype=np.float64)
     above = np.searchsorted(declared, equal).clip(1, len(declared) - 1)

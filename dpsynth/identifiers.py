@@ -12,9 +12,10 @@ from dpsynth.schema import Field, Schema
 
 
 def surrogates(schema: Schema, n: int, seed: int) -> dict[str, npt.NDArray[Any]]:
-    """``n`` values for each identifier column: fakes where ``dp:fake`` names a provider of Faker, else keys that count the rows.
+    """``n`` values for each identifier column: fakes where ``dp:fake`` names a provider of Faker, else keys.
 
-    Keys are distinct, and begin with ``SYN-`` where the column is text. Fakes may repeat, and may by chance be somebody's.
+    Keys count the rows, and begin with ``SYN-`` where the column is text. Fakes may repeat, and may by chance be
+    somebody's.
     """
     if n < 0:
         raise ConfigError(f"n={n} must be >= 0")
@@ -29,7 +30,7 @@ def _values(field: Field, n: int, seed: int) -> npt.NDArray[Any]:
         return numbers
     if field.type != "string":
         raise SchemaError(
-            f"field {field.name!r} is an identifier of type {field.type}; use type=string or integer, or name a dp:fake provider"
+            f"field {field.name!r} is an identifier of type {field.type}; use type=string or integer, or give a dp:fake"
         )
     width = max(6, len(str(n)))
     return np.array([f"SYN-{number:0{width}d}" for number in numbers.tolist()], dtype=object)

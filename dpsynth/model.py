@@ -117,6 +117,10 @@ class SyntheticModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model to one zip file of arrays and JSON."""
+        Path(path).write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The file that `save` writes; the same model gives the same bytes."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         for i, table in enumerate(self.beliefs.tables):
             arrays[f"table_{i}"] = table
@@ -145,7 +149,7 @@ class SyntheticModel:
                 raw = io.BytesIO()
                 np.lib.format.write_array(raw, np.ascontiguousarray(array), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), raw.getvalue(), zipfile.ZIP_DEFLATED)
-        Path(path).write_bytes(buffer.getvalue())
+        return buffer.getvalue()
 
     # --- inside -----------------------------------------------------------------------------------------------------------------
 

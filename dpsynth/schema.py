@@ -1,6 +1,7 @@
 """The public data dictionary: Frictionless Table Schema v2 with ``dp:`` keys.
 
-Everything the encoder knows about a table is declared here, before a record is read. Nothing is guessed: a missing bound is an error.
+Everything the encoder knows about a table is declared here, before a record is read.
+Nothing is guessed: a missing bound is an error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,7 +42,10 @@ _ADVICE = {"age": "120", "year": "2030"}
 
 @dataclass(frozen=True)
 class Unit:
-    """Who is protected. Without ``field`` one row is one unit; with it, a unit is every row that shares the value of that column."""
+    """Who is protected.
+
+    Without ``field`` one row is one unit. With it, a unit is all rows that share the value of that column.
+    """
 
     name: str
     field: str | None = None
@@ -51,7 +56,7 @@ class Unit:
             raise SchemaError(f"dp:unit.maxRows={self.max_rows} must be >= 1")
         if self.field is None and self.max_rows != 1:
             raise SchemaError(
-                f"dp:unit.maxRows={self.max_rows} needs dp:unit.field; without it one row is one {self.name}, so maxRows is 1"
+                f"dp:unit.maxRows={self.max_rows} needs dp:unit.field; without it one row is one {self.name}"
             )
 
 
@@ -59,9 +64,10 @@ class Unit:
 class Field:
     """One declared column.
 
-    ``nullable``: missing is a level of its own. ``other``: the declared category for what is not in the list. ``unseen``: the value for cells that
-    fit nowhere when there is neither (default: the first category, false, or the minimum). ``bins``: how many equal bins, their edges, ``"dp"``
-    (found under the budget), or None for the default rule. ``resolution``: a unit of time for dates, a step for numbers.
+    ``nullable``: missing is a level of its own. ``other``: the declared category for what is not in the list.
+    ``unseen``: the value for cells that fit nowhere when there is neither (default: the first category, false, or the
+    minimum). ``bins``: how many equal bins, their edges, ``"dp"`` (found under the budget), or None for the default
+    rule. ``resolution``: a unit of time for dates, a step for numbers.
     """
 
     name: str
@@ -113,9 +119,15 @@ class Field:
 
     def _check_identifier(self) -> None:
         unused = {
-            "categories": self.categories, "constraints.minimum": self.minimum, "constraints.maximum": self.maximum, "dp:bins": self.bins,
-            "dp:other": self.other, "dp:unseen": self.unseen, "dp:resolution": self.resolution, "dp:group": self.group or None,
-        }  # fmt: skip
+            "categories": self.categories,
+            "constraints.minimum": self.minimum,
+            "constraints.maximum": self.maximum,
+            "dp:bins": self.bins,
+            "dp:other": self.other,
+            "dp:unseen": self.unseen,
+            "dp:resolution": self.resolution,
+            "dp:group": self.group or None,
+        }
         for key, value in unused.items():
             if value is not None:
                 self._refuse(
@@ -129,7 +141,7 @@ class Field:
             )
         if self.unseen is not None and (self.nullable or self.other is not None):
             self._refuse(
-                f"has dp:unseen, which is never used beside {'dp:other' if self.other is not None else 'dp:nullable'}; remove one"
+                f"has dp:unseen beside {'dp:nullable' if self.other is None else 'dp:other'}, which wins; remove one"
             )
         if self.has_bounds:
             self._check_bounds()
@@ -189,7 +201,7 @@ class Field:
     def _check_bounds(self) -> None:
         if self.categories is not None:
             self._refuse(
-                f'has type={self.type} and categories; use "type": "string" (a cell 1, 1.0 or "1" matches the category "1")'
+                f'has type={self.type} and categories; use "type": "string" (1, 1.0 and "1" match category "1")'
             )
         if self.other is not None:
             self._refuse("has dp:other, which is for categories; use dp:unseen or dp:nullable")
@@ -200,9 +212,11 @@ class Field:
         low, high = self.minimum, self.maximum
         assert low is not None and high is not None
         if low > high or (low == high and self.type == "number"):  # type: ignore[operator]
-            self._refuse(
-                f"has constraints.minimum={_show(low)} above or equal to constraints.maximum={_show(high)}; swap or widen them"
-            )
+            self._refuse(f"has constraints.minimum={_show(low)}, which must be below constraints.maximum={_show(high)}")
+        if isinstance(low, float | int) and self.type == "number":
+            assert isinstance(high, float | int)
+            if high - low < max(1e-9 * max(abs(low), abs(high)), 1e-300):
+                self._refuse("has bounds too close together for their size; subtract an offset first")
         if self.unseen is not None:
             self._check_value("dp:unseen", self.unseen)
             if not low <= self.unseen <= high:  # type: ignore[operator]
@@ -217,13 +231,14 @@ class Field:
 
     def _check_value(self, key: str, value: object) -> None:
         """Whether ``value`` is of the type of the column."""
-        wanted = {"integer": int, "number": (int, float), "date": date, "datetime": datetime}[self.type]
-        wrong = (
-            isinstance(value, bool)
-            or not isinstance(value, wanted)
-            or (self.type == "date" and isinstance(value, datetime))
-        )  # type: ignore[arg-type]
-        if wrong:
+        kinds: dict[str, tuple[type, ...]] = {
+            "integer": (int,),
+            "number": (int, float),
+            "date": (date,),
+            "datetime": (datetime,),
+        }
+        fits = isinstance(value, kinds[self.type]) and not isinstance(value, bool)
+        if not fits or (self.type == "date" and isinstance(value, datetime)):
             self._refuse(f"has {key}={_show(value)}, which is not of type {self.type}")
         if isinstance(value, float) and not math.isfinite(value):
             self._refuse(f"has {key}={value}, which must be finite")
@@ -241,7 +256,7 @@ class Field:
                 self._check_value("dp:bins", edge)
                 if not self.minimum <= edge <= self.maximum:  # type: ignore[operator]
                     self._refuse(f"has the dp:bins edge {_show(edge)} outside its bounds")
-            if not bins or any(a >= b for a, b in zip(bins, bins[1:], strict=False)):  # type: ignore[operator]
+            if not bins or any(a >= b for a, b in pairwise(bins)):  # type: ignore[operator]
                 self._refuse("has dp:bins edges that are not strictly increasing")
         elif isinstance(bins, bool) or not isinstance(bins, int) or not 1 <= bins <= 4096:
             self._refuse(f'has dp:bins={bins!r}; it must be a number of bins from 1 to 4096, a list of edges, or "dp"')
@@ -250,9 +265,10 @@ class Field:
         if self.resolution is None:
             return
         if self.type in RESOLUTIONS:
-            if self.resolution not in RESOLUTIONS[self.type]:
+            known = RESOLUTIONS[self.type]
+            if self.resolution not in known:
                 self._refuse(
-                    f"has dp:resolution={self.resolution!r}; for a {self.type} it must be one of {', '.join(RESOLUTIONS[self.type])}"
+                    f"has dp:resolution={self.resolution!r}; for a {self.type} it must be one of {', '.join(known)}"
                 )
         elif self.type == "integer":
             self._refuse("has dp:resolution, which is for numbers and dates; use dp:bins")
@@ -278,7 +294,7 @@ class Field:
             "description": self.description or None,
             "format": self.format,
             "categories": self._categories_json(),
-            "categoriesOrdered": self.ordered or None if self.categories is not None else None,
+            "categoriesOrdered": True if self.ordered and self.categories is not None else None,
             "trueValues": list(self.true_values) if self.true_values != TRUE_VALUES else None,
             "falseValues": list(self.false_values) if self.false_values != FALSE_VALUES else None,
             "missingValues": list(self.missing_values),
@@ -307,7 +323,8 @@ class Field:
 class Schema:
     """The declared table: its columns, whom it protects, and what is public about its size.
 
-    ``rows`` is the number of synthetic rows to write when the caller does not say; ``population_bound`` an upper bound on the number of units.
+    ``rows`` is the number of synthetic rows to write when the caller does not say; ``population_bound`` an upper bound
+    on the number of units.
     """
 
     dataset: str
@@ -337,12 +354,10 @@ class Schema:
         if self.unit.field is not None:
             if self.unit.field not in names:
                 raise SchemaError(
-                    f'dp:unit.field={self.unit.field!r} is not among the fields; declare it with "dp:role": "identifier"'
+                    f'dp:unit.field={self.unit.field!r} is not a field; declare it with "dp:role": "identifier"'
                 )
             if self[self.unit.field].role != "identifier":
-                raise SchemaError(
-                    f'field {self.unit.field!r} is dp:unit.field, so it needs "dp:role": "identifier"; it is never modelled'
-                )
+                raise SchemaError(f'field {self.unit.field!r} is dp:unit.field, so it needs "dp:role": "identifier"')
         for name in self.primary_key:
             if name not in names:
                 raise SchemaError(f"primaryKey names {name!r}, which is not among the fields")
@@ -425,9 +440,11 @@ class Schema:
         unit = {"name": self.unit.name, "maxRows": self.unit.max_rows}
         dataset: dict[str, Any] = {"id": self.dataset, "population": self.population}
         optional = {
-            "title": self.title or None, "description": self.description or None, "primaryKey": list(self.primary_key) or None,
+            "title": self.title or None,
+            "description": self.description or None,
+            "primaryKey": list(self.primary_key) or None,
             "dp:rows": self.rows,
-        }  # fmt: skip
+        }
         return {
             **{key: value for key, value in optional.items() if value is not None},
             "missingValues": list(self.missing_values),
@@ -445,17 +462,17 @@ class Schema:
         roles = {field.role for field in self.modelled}
         if "quasi" not in roles:
             advice.append(
-                'no field has "dp:role": "quasi"; the attribute inference and singling-out audits need to know what an attacker may know'
+                'no field has "dp:role": "quasi"; singling-out and inference audits need what an attacker may know'
             )
         if "sensitive" not in roles and "target" not in roles:
             advice.append('no field has "dp:role": "sensitive" or "target"; attribute inference has nothing to guess')
         if self.unit.max_rows > 20:
             advice.append(
-                f"dp:unit.maxRows={self.unit.max_rows} multiplies the noise by as much; a smaller cap often gives a better table"
+                f"dp:unit.maxRows={self.unit.max_rows} multiplies the noise by as much; a smaller cap often does better"
             )
         if self.unit.field is None and self.identifiers:
             advice.append(
-                "the table has identifiers but no dp:unit.field; if one person can have several rows, name the column that tells them apart"
+                "there are identifiers but no dp:unit.field; if a person can have several rows, name their key"
             )
         if self.rows is None and self.neighbours == "add_remove":
             advice.append("no dp:rows; the number of synthetic rows will be measured under the budget")
@@ -476,7 +493,7 @@ def _lint_field(field: Field) -> Iterable[str]:
     if field.categories is not None and len(field.categories) > 500:
         yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"
     if field.type in RESOLUTIONS and field.resolution in (None, "day", "hour", "minute", "second"):
-        yield 'keeps exact dates; "dp:resolution": "year" or "month" is enough for most uses and is what many policies ask'
+        yield 'keeps exact dates; "dp:resolution": "year" or "month" is enough for most uses, and many policies ask it'
     if field.group and field.has_bounds and not isinstance(field.bins, tuple):
         yield "is a dp:group without dp:bins edges; fairness figures want a few named groups"
 
@@ -521,21 +538,23 @@ def _shape_message(data: Mapping[str, Any], error: Any) -> str:
         where = f"field {name!r}" if isinstance(name, str) else f"field number {path[1] + 1}"
         path = path[2:]
     key = ".".join(map(str, path))
+    inside = key + "." if key else ""
     value = error.instance
     if error.validator == "additionalProperties":
         known = sorted(error.schema["properties"])
         unknown = sorted(set(value) - set(known))
-        return f"{where} has the unknown key {(key + '.' if key else '') + unknown[0]!r}; known keys are {', '.join(known)}"
+        return f"{where} has the unknown key {inside + unknown[0]!r}; known keys are {', '.join(known)}"
     if error.validator == "required":
         absent = next(name for name in error.validator_value if name not in value)
-        return f"{where} has no {(key + '.' if key else '') + absent}"
+        return f"{where} has no {inside + absent}"
     if error.validator == "enum":
         return f"{where} has {key}={value!r}; it must be one of {', '.join(map(str, error.validator_value))}"
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         return f"{where} has {key or 'a value'} of type {_kind(value)}; it must be {' or '.join(wanted)}"
     if error.validator in ("minimum", "maximum"):
-        return f"{where} has {key}={value!r}; it must be {'>=' if error.validator == 'minimum' else '<='} {error.validator_value}"
+        sign = ">=" if error.validator == "minimum" else "<="
+        return f"{where} has {key}={value!r}; it must be {sign} {error.validator_value}"
     if error.validator in ("minItems", "minLength"):
         return f"{where} has an empty {key}"
     if error.validator == "uniqueItems":
@@ -568,13 +587,11 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         raise SchemaError(f"field {name!r} has constraints.required and dp:nullable; keep one")
     listed = item.get("categoriesOrdered", item.get("dp:ordered"))
     if "categoriesOrdered" in item and "dp:ordered" in item and item["categoriesOrdered"] != item["dp:ordered"]:
-        raise SchemaError(
-            f"field {name!r} has categoriesOrdered={item['categoriesOrdered']} and dp:ordered={item['dp:ordered']}; keep one"
-        )
+        raise SchemaError(f"field {name!r} has categoriesOrdered and dp:ordered, and they differ; keep one")
     numeric = kind not in ("string", "boolean")
     if numeric and listed is False:
         raise SchemaError(
-            f'field {name!r} has type={kind}, which is ordered; for unordered codes use "type": "string" with categories'
+            f'field {name!r} has type={kind}, which is ordered; for codes use "type": "string" with categories'
         )
     if kind == "boolean" and listed:
         raise SchemaError(f"field {name!r} has type=boolean, which is not ordered")
@@ -619,7 +636,7 @@ def _unseen(name: str, kind: str, value: Any) -> Any:
 
 
 def _bound(name: str, kind: str, key: str, value: Any) -> Any:
-    """A declared value of an ordered column, in the type of the column; what does not parse is left for ``Field`` to refuse."""
+    """A declared value of an ordered column, in the type of the column. ``Field`` refuses what is of another type."""
     if value is None or kind in ("string", "boolean"):
         return value
     if kind in ("date", "datetime"):

@@ -23,7 +23,7 @@ from typer.main import get_command
 
 from dpsynth.cli import audit, demo, gate, keygen, ledger, policy, release, report, sample, schema, sign, synth, verify
 from dpsynth.cli.console import complain, emit
-from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, USAGE
+from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
 from dpsynth.errors import DpsynthError
 
 COMMANDS: dict[str, Callable[..., int]] = {
@@ -70,23 +70,36 @@ def build() -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing escapes but the code and what the command printed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in arguments
     with _discretion():
+        code, message = _attempt(arguments)
+        if message is None:
+            return code
+        # Outside the handlers, so that a failure to print cannot chain to the first failure and show its message.
         try:
-            return _invoke(arguments or ["--help"]) if arguments else _invoke(["--help"]) or USAGE
-        except KeyboardInterrupt:
-            return _fail("interrupted", INTERRUPTED, as_json)
-        except _Terminated:
-            return _fail("terminated", TERMINATED, as_json)
-        except BrokenPipeError:
-            # The reader went away. Point stdout at nothing, or the interpreter complains again while it closes.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return OK
-        except DpsynthError as error:
-            return _fail(str(error), error.exit_code, as_json)
-        except Exception as error:
-            return _unexpected(error, as_json)
+            complain(message)
+            if "--json" in arguments:
+                emit({"error": message, "exit_code": code})
+        except OSError:
+            _close_stdout()
+        return code
+
+
+def _attempt(arguments: list[str]) -> tuple[int, str | None]:
+    """Run the command; its exit code, and the error line if it failed."""
+    try:
+        return (_invoke(arguments), None) if arguments else (_invoke(["--help"]) or USAGE, None)
+    except KeyboardInterrupt:
+        return INTERRUPTED, "interrupted"
+    except _Terminated:
+        return TERMINATED, "terminated"
+    except DpsynthError as error:
+        return error.exit_code, str(error)
+    except BaseException as error:
+        # Rich turns a broken pipe into SystemExit(1), which here would mean "denied".
+        if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+            _close_stdout()
+            return UNHEARD, None
+        return _unexpected(error)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -102,11 +115,17 @@ def _invoke(arguments: list[str]) -> int:
     return result if isinstance(result, int) else OK
 
 
-def _unexpected(error: Exception, as_json: bool) -> int:
+def _close_stdout() -> None:
+    """The reader of our output went away. Point stdout at nothing, or the interpreter complains again while it closes."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unexpected(error: BaseException) -> tuple[int, str]:
     if isinstance(error, _UsageProblem):
-        return _fail(error.format_message(), USAGE, as_json)  # type: ignore[attr-defined]
+        return USAGE, error.format_message()  # type: ignore[attr-defined]
     if isinstance(error, _leaf_errors()):
-        return _fail(str(error), USAGE, as_json)
+        return USAGE, str(error)
     where = next(
         (
             f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
@@ -115,26 +134,17 @@ def _unexpected(error: Exception, as_json: bool) -> int:
         ),
         "outside dpsynth",
     )
-    return _fail(
+    return BUG, (
         f"internal error: {type(error).__name__} at {where}; its message is withheld because it may quote the data. "
-        "This is a bug: please report the type and the place",
-        BUG,
-        as_json,
+        "This is a bug: please report the type and the place"
     )
 
 
 def _leaf_errors() -> tuple[type[Exception], ...]:
     """The caller-mistake types of the leaves that were imported; one that was not cannot have raised."""
-    names = {"policies": "PolicyError", "audits": "AuditError", "reports": "ReportError"}
+    names = {"policies.errors": "PolicyError", "audits.result": "AuditError", "reports.page": "ReportError"}
     loaded = ((sys.modules.get(module), name) for module, name in names.items())
     return tuple(getattr(module, name) for module, name in loaded if hasattr(module, name))
-
-
-def _fail(message: str, code: int, as_json: bool) -> int:
-    complain(message)
-    if as_json:
-        emit({"error": message, "exit_code": code})
-    return code
 
 
 class _Terminated(BaseException):
@@ -147,7 +157,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _discretion() -> Iterator[None]:
-    """Keep third-party warnings, log records and thread tracebacks off the terminal while a command runs: they can quote records."""
+    """Keep third-party warnings, log records and thread tracebacks off the terminal: they can quote records."""
     silent = logging.NullHandler()
     root, thread_hook, unraisable_hook = logging.getLogger(), threading.excepthook, sys.unraisablehook
     in_main_thread = threading.current_thread() is threading.main_thread()

@@ -1,4 +1,7 @@
-"""``dpsynth audit``: attacks on anybody's synthetic table. What it prints is computed from real records and is internal."""
+"""``dpsynth audit``: attacks on anybody's synthetic table.
+
+What it prints is computed from real records and is internal.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,21 @@ _EXIT = {"VIOLATION": DENIED, "NOT_FALSIFIED": OK, "INCONCLUSIVE": INDETERMINATE
 
 
 def command(
-    train: Annotated[str, typer.Option("--train", metavar="FILE", help="The real records that the synthetic table was made from.")],
+    train: Annotated[
+        str, typer.Option("--train", metavar="FILE", help="The real records that the synthetic table was made from.")
+    ],
     synthetic: Annotated[str, typer.Option("--synthetic", metavar="FILE", help="The synthetic table.")],
     control: Annotated[
-        str, typer.Option("--control", metavar="FILE", help="Real records of the same kind that took no part: what chance would give.")
+        str,
+        typer.Option(
+            "--control", metavar="FILE", help="Real records of the same kind that took no part: what chance would give."
+        ),
     ],
     schema: Annotated[
-        Path | None, typer.Option("--schema", metavar="FILE", help="The data dictionary. Without it types are guessed from the tables.")
+        Path | None,
+        typer.Option(
+            "--schema", metavar="FILE", help="The data dictionary. Without it types are guessed from the tables."
+        ),
     ] = None,
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", metavar="NUMBER", help="The claim to test. Needs --delta and --schema.")
@@ -49,7 +60,11 @@ def command(
         raise ConfigError("a claim needs --schema, which names the privacy unit")
     import audits
 
-    tables, claim = _with_schema(schema, train, control, synthetic, epsilon, delta) if schema else (_guessed(train, control, synthetic), None)
+    tables, claim = (
+        _with_schema(schema, train, control, synthetic, epsilon, delta)
+        if schema
+        else (_guessed(train, control, synthetic), None)
+    )
     with Stages() as progress:
         suite = audits.run(**tables, claim=claim, tier=tier.value, seed=seed, progress=progress)
     code = _EXIT[str(suite.verdict)]
@@ -66,7 +81,14 @@ def command(
 def _row(name: str, result: audits.AuditResult) -> tuple[str, ...]:
     low, high = result.interval
     interval = "" if low is None or high is None else f"{low:.3g} to {high:.3g}"
-    return (name, str(result.verdict), "" if result.value is None else f"{result.value:.3g}", interval, str(result.n), result.reason)
+    return (
+        name,
+        str(result.verdict),
+        "" if result.value is None else f"{result.value:.3g}",
+        interval,
+        str(result.n),
+        result.reason,
+    )
 
 
 def _with_schema(

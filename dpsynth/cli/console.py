@@ -1,6 +1,7 @@
 """What a command says and where: results on stdout, progress and errors on stderr, JSON alone on stdout when asked.
 
-Colour follows ``NO_COLOR`` and ``FORCE_COLOR``; what is not a terminal gets plain text. Text is printed as it is, never as markup.
+Colour follows ``NO_COLOR`` and ``FORCE_COLOR``; what is not a terminal gets plain text.
+Text is printed as it is, never as markup.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``dpsynth demo``: the whole line on real records that come with the package. Their budget is for show: the data are public."""
+"""``dpsynth demo``: the whole line on real records that come with the package.
+
+The records are public, so their budget is for show.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ CAP = (9.0, 3e-6)
 
 def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the bundle goes.")] = Path("out/demo"),
-    finance: Annotated[bool, typer.Option("--finance", help="Household finance records instead of health records.")] = False,
+    finance: Annotated[
+        bool, typer.Option("--finance", help="Household finance records instead of health records.")
+    ] = False,
     broken: Annotated[
-        bool, typer.Option("--broken", help="Use a synthesizer that copies its training rows. Must be refused: exit code 1.")
+        bool,
+        typer.Option("--broken", help="Use a synthesizer that copies its training rows. Must be refused: exit code 1."),
     ] = False,
     tier: AuditTier = Tier.STANDARD,
     force: Force = False,
@@ -30,7 +36,8 @@ def command(
 ) -> int:
     """Release bundled real records at epsilon 3, delta 1e-6, audited and gated.
 
-    Beside DIR go DIR.ledger (cap: epsilon 9) and, with the extra "sign", DIR.key and DIR.key.pub. With --force all are made anew.
+    Beside DIR go DIR.ledger and, with the extra "sign", DIR.key and DIR.key.pub.
+    The ledger is capped at epsilon 9: the fourth demonstration is refused, unless --force starts a new count.
     """
     from dpsynth import datasets, pipeline
 

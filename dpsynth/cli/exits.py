@@ -7,6 +7,7 @@ INDETERMINATE = 3
 BUDGET = 4
 VERIFICATION = 5
 BUG = 70
-# What shells expect of a process that a signal ended.
+# What shells expect of a process that SIGINT, SIGPIPE or SIGTERM ended.
 INTERRUPTED = 130
+UNHEARD = 141
 TERMINATED = 143

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dpsynth.cli.console import emit, say
+from dpsynth.cli.console import emit
 from dpsynth.cli.options import AsJson, Disclose, Disclosure, Force, PolicyName, WaiversPath
 from dpsynth.cli.tables import check_free, write_text
 
@@ -36,7 +37,9 @@ class FailOn(StrEnum):
 
 
 def command(
-    evidence: Annotated[Path, typer.Argument(metavar="EVIDENCE", help="evidence.json from a bundle's internal/, or a bundle.")],
+    evidence: Annotated[
+        Path, typer.Argument(metavar="EVIDENCE", help="evidence.json from a bundle's internal/, or a bundle.")
+    ],
     policy: PolicyName,
     waivers: WaiversPath = None,
     style: Annotated[Format, typer.Option("--format", help="How the findings are written.")] = Format.TEXT,
@@ -44,7 +47,9 @@ def command(
         FailOn | None, typer.Option("--fail-on", help="Deny on lighter failures too. Default: as the policy says.")
     ] = None,
     disclosure: Disclose = Disclosure.VERDICTS,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file instead of stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write to a file instead of stdout.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
@@ -54,7 +59,7 @@ def command(
     if out is not None:
         check_free(out, force)
     decision = policies.evaluate(
-        policies.read_evidence(_evidence_file(evidence)),
+        policies.load_evidence(_evidence_file(evidence)),
         policies.load(policy),
         waivers=policies.load_waivers(waivers) if waivers else (),
         now=datetime.now(UTC),
@@ -69,7 +74,8 @@ def command(
         if as_json:
             emit(decision.to_dict(disclosure.value))
     else:
-        say(text.rstrip("\n"))
+        # As it is: a formatter that wraps or colours would break what a machine reads.
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
     return decision.exit_code
 
 

@@ -13,7 +13,9 @@ from dpsynth.cli.options import AsJson
 
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; the public key goes to FILE.pub.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where the private key goes; the public key goes to FILE.pub.")
+    ],
     as_json: AsJson = False,
 ) -> int:
     """Make an Ed25519 key pair. Needs the extra "sign"."""
@@ -26,7 +28,10 @@ def command(
         return OK
     panel(
         "KEY PAIR MADE",
-        [("private key", f"{path}  (keep it secret; mode 0600)"), ("public key", f"{public}  (hand it to who verifies)")],
+        [
+            ("private key", f"{path}  (keep it secret; mode 0600)"),
+            ("public key", f"{public}  (hand it to who verifies)"),
+        ],
         style="green",
     )
     return OK

@@ -1,4 +1,4 @@
-"""``dpsynth ledger``: what a population has spent, what it may still spend, and whether the record was tampered with."""
+"""``dpsynth ledger``: what a population has spent, what it may still spend, whether the record is intact."""
 
 from __future__ import annotations
 
@@ -16,15 +16,23 @@ from dpsynth.errors import InputError
 group = typer.Typer(no_args_is_help=True, help="The privacy budget of a population across releases.")
 
 Ledgerfile = Annotated[
-    Path, typer.Option("--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE", help="The ledger file. It is never created here.")
+    Path,
+    typer.Option(
+        "--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE", help="The ledger file. It is never created here."
+    ),
 ]
-Population = Annotated[str, typer.Option("--population", metavar="ID", help="Whose budget: dp:dataset.population of the schema.")]
+Population = Annotated[
+    str, typer.Option("--population", metavar="ID", help="Whose budget: dp:dataset.population of the schema.")
+]
 UnitName = Annotated[str, typer.Option("--unit", metavar="NAME", help="The privacy unit, e.g. person.")]
 
 
 @group.command("show")
-def show(path: Ledgerfile, history: Annotated[bool, typer.Option("--history", help="Every row, oldest first.")] = False,
-         as_json: AsJson = False) -> int:
+def show(
+    path: Ledgerfile,
+    history: Annotated[bool, typer.Option("--history", help="Every row, oldest first.")] = False,
+    as_json: AsJson = False,
+) -> int:
     """Totals per population and unit. Internal: purposes and attempts are not for the public."""
     ledger = _open(path)
     summary = ledger.show()
@@ -55,8 +63,14 @@ def show(path: Ledgerfile, history: Annotated[bool, typer.Option("--history", he
         table(
             ("seq#", "time", "what", "population", "epsilon#", "purpose or reason"),
             [
-                (r["seq"], r["time"], r["kind"], r.get("population", ""), _short(r["epsilon"]) if "epsilon" in r else "",
-                 r.get("purpose") or r.get("reason") or r.get("outcome") or "")
+                (
+                    r["seq"],
+                    r["time"],
+                    r["kind"],
+                    r.get("population", ""),
+                    _short(r["epsilon"]) if "epsilon" in r else "",
+                    r.get("purpose") or r.get("reason") or r.get("outcome") or "",
+                )
                 for r in summary["history"]
             ],
         )
@@ -68,7 +82,9 @@ def verify(
     path: Ledgerfile,
     against: Annotated[
         list[Path] | None,
-        typer.Option("--against", metavar="FILE", help="Certificates that must be anchored in this ledger. May be repeated."),
+        typer.Option(
+            "--against", metavar="FILE", help="Certificates that must be anchored in this ledger. May be repeated."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -79,7 +95,11 @@ def verify(
     if as_json:
         emit({**check, "exit_code": OK})
         return OK
-    rows = [("ledger", str(path)), ("rows", f"{check['rows']}, each chained to the one before"), ("head", check["head"])]
+    rows = [
+        ("ledger", str(path)),
+        ("rows", f"{check['rows']}, each chained to the one before"),
+        ("head", check["head"]),
+    ]
     if against:
         rows.append(("certificates", f"{check['certificates']} anchored, {check['unanchored']} without a ledger head"))
     panel("LEDGER INTACT", rows, style="green")
@@ -87,7 +107,9 @@ def verify(
 
 
 @group.command("what-if")
-def what_if(path: Ledgerfile, population: Population, unit: UnitName, epsilon: Epsilon, delta: Delta, as_json: AsJson = False) -> int:
+def what_if(
+    path: Ledgerfile, population: Population, unit: UnitName, epsilon: Epsilon, delta: Delta, as_json: AsJson = False
+) -> int:
     """Whether a release of this price would be granted now. Writes nothing and promises nothing."""
     answer = _open(path).what_if(population, unit, str(epsilon), str(delta)).to_dict()
     code = OK if answer["allowed"] else BUDGET
@@ -101,7 +123,11 @@ def what_if(path: Ledgerfile, population: Population, unit: UnitName, epsilon: E
         ("cap", f"epsilon {_short(cap['epsilon'])}, delta {_short(cap['delta'])}" if cap else "none set"),
         ("such releases left", "no limit" if answer["releases_left"] is None else str(answer["releases_left"])),
     ]
-    panel("WOULD BE GRANTED" if answer["allowed"] else "WOULD BE REFUSED", rows, style="green" if answer["allowed"] else "red")
+    panel(
+        "WOULD BE GRANTED" if answer["allowed"] else "WOULD BE REFUSED",
+        rows,
+        style="green" if answer["allowed"] else "red",
+    )
     return code
 
 
@@ -116,22 +142,35 @@ def set_cap(
     approved_by: Annotated[str, typer.Option("--approved-by", help="Who approved raising a cap; becomes a row.")] = "",
     as_json: AsJson = False,
 ) -> int:
-    """Set what a population may ever spend. Raising a cap needs a reason and a name. Creates the ledger if there is none."""
+    """Set what a population may ever spend. Raising it needs a reason and a name. Makes the ledger if there is none."""
     from dpsynth.privacy.ledger import Ledger
 
-    cap = Ledger.open(path).set_cap(population, unit, str(epsilon), str(delta), reason=reason, approved_by=approved_by).to_dict()
+    cap = (
+        Ledger.open(path)
+        .set_cap(population, unit, str(epsilon), str(delta), reason=reason, approved_by=approved_by)
+        .to_dict()
+    )
     if as_json:
         emit({"population": population, "unit": unit, "cap": cap, "exit_code": OK})
         return OK
-    panel("CAP SET", [("population", f"{population}, per {unit}"), ("epsilon", _short(cap["epsilon"])), ("delta", _short(cap["delta"]))],
-          style="green")
+    panel(
+        "CAP SET",
+        [
+            ("population", f"{population}, per {unit}"),
+            ("epsilon", _short(cap["epsilon"])),
+            ("delta", _short(cap["delta"])),
+        ],
+        style="green",
+    )
     return OK
 
 
 @group.command("abandon")
 def abandon(
     path: Ledgerfile,
-    reservation: Annotated[str, typer.Argument(metavar="ID", help="The reservation, as shown by: dpsynth ledger show --json.")],
+    reservation: Annotated[
+        str, typer.Argument(metavar="ID", help="The reservation, as shown by: dpsynth ledger show --json.")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why; becomes a row.")] = "",
     as_json: AsJson = False,
 ) -> int:
@@ -140,7 +179,10 @@ def abandon(
     if as_json:
         emit({"reservation": reservation, "refunded": refunded, "exit_code": OK})
         return OK
-    say(f"{reservation} closed; " + ("its charge is given back" if refunded else "its charge stays, because data was read"))
+    say(
+        f"{reservation} closed; "
+        + ("its charge is given back" if refunded else "its charge stays, because data was read")
+    )
     return OK
 
 

@@ -1,4 +1,7 @@
-"""Options that several commands share, so that one name means one thing everywhere. A privacy parameter has no default."""
+"""Options that several commands share, so that one name means one thing everywhere.
+
+A privacy parameter has no default.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +27,24 @@ class Disclosure(StrEnum):
     REVIEWER = "reviewer"
 
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file.")
+]
 SchemaPath = Annotated[Path, typer.Option("--schema", metavar="FILE", help="The public data dictionary of the table.")]
-Epsilon = Annotated[float, typer.Option("--epsilon", metavar="NUMBER", help="Privacy loss this run may cost. No default.")]
+Epsilon = Annotated[
+    float, typer.Option("--epsilon", metavar="NUMBER", help="Privacy loss this run may cost. No default.")
+]
 Delta = Annotated[float, typer.Option("--delta", metavar="NUMBER", help="Below 1/population, e.g. 1e-6. No default.")]
 PolicyName = Annotated[
-    str, typer.Option("--policy", metavar="POLICY", help="A shipped policy (see: dpsynth policy list) or a policy file.")
+    str,
+    typer.Option("--policy", metavar="POLICY", help="A shipped policy (see: dpsynth policy list) or a policy file."),
 ]
 Synthesizer = Annotated[str, typer.Option("--synthesizer", metavar="NAME", help="auto, or a synthesizer by name.")]
 Rows = Annotated[
     int | None,
-    typer.Option("--rows", min=1, metavar="N", help="Synthetic rows. Default: the schema's dp:rows, else a noisy count."),
+    typer.Option(
+        "--rows", min=1, metavar="N", help="Synthetic rows. Default: the schema's dp:rows, else a noisy count."
+    ),
 ]
 LedgerPath = Annotated[
     Path | None,
@@ -54,5 +64,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is at the out
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
 Disclose = Annotated[
     Disclosure,
-    typer.Option("--disclosure", help="verdicts: no measured values. reviewer: values too, for readers cleared for them."),
+    typer.Option(
+        "--disclosure", help="verdicts: no measured values. reviewer: values too, for readers cleared for them."
+    ),
 ]

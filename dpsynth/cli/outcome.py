@@ -1,6 +1,6 @@
 """The end of a release on the terminal: the verdict, its reasons, and where everything is.
 
-Reasons name rules, limits and sources. Measured values are functions of real records and are left to the internal report.
+Reasons name rules, limits and sources. Measured values are functions of real records: the internal report has them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _TITLE = {
 _MARK = {"fail": "✗ fails", "indeterminate": "? unknown", "warn": "! warns", "waived": "~ waived"}
 
 
-def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hints: Sequence[tuple[str, str]] = ()) -> int:
+def show(
+    outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hints: Sequence[tuple[str, str]] = ()
+) -> int:
     """Print ``outcome`` and return its exit code. ``hints`` are further rows, e.g. the command to run next."""
     if as_json:
         emit({**outcome.to_dict(), "decision": outcome.decision.to_dict(disclosure.value)})
@@ -31,7 +33,10 @@ def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hint
     verdict = outcome.decision.verdict
     bundle = outcome.bundle
     rows = [
-        ("guarantee", f"epsilon {outcome.epsilon:g}, delta {outcome.delta:g} per {outcome.unit}; {outcome.synthesizer}"),
+        (
+            "guarantee",
+            f"epsilon {outcome.epsilon:g}, delta {outcome.delta:g} per {outcome.unit}; {outcome.synthesizer}",
+        ),
         ("policy", policy_line(outcome.decision)),
     ]
     if bundle.public is not None:

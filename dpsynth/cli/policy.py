@@ -24,7 +24,14 @@ def list_(as_json: AsJson = False) -> int:
 
     loaded = [policies.load(name) for name in policies.names()]
     if as_json:
-        emit({"policies": [{"name": p.name, "version": p.version, "title": p.title, "rules": len(p.rules), "digest": p.digest} for p in loaded]})
+        emit(
+            {
+                "policies": [
+                    {"name": p.name, "version": p.version, "title": p.title, "rules": len(p.rules), "digest": p.digest}
+                    for p in loaded
+                ]
+            }
+        )
         return OK
     table(("policy", "version", "rules#", "for"), [(p.name, p.version, len(p.rules), p.title) for p in loaded])
     return OK
@@ -39,10 +46,16 @@ def show(policy: Name, as_json: AsJson = False) -> int:
     if as_json:
         emit(policies.effective(loaded))
         return OK
-    say(f"{loaded.id}  {loaded.title}\n{loaded.digest}\nmade of {', '.join(loaded.chain)}; denies on {loaded.fail_on} and above\n")
+    say(
+        f"{loaded.id}  {loaded.title}\n{loaded.digest}\n"
+        f"made of {', '.join(loaded.chain)}; denies on {loaded.fail_on} and above\n"
+    )
     table(
         ("rule", "what must hold", "severity", "source"),
-        [(rule.id, f"{rule.metric} {_limit(rule)}", rule.severity, f"{rule.source.kind}: {rule.source.text}") for rule in loaded.rules],
+        [
+            (rule.id, f"{rule.metric} {_limit(rule)}", rule.severity, f"{rule.source.kind}: {rule.source.text}")
+            for rule in loaded.rules
+        ],
     )
     return OK
 
@@ -71,11 +84,15 @@ def lint(policy: Name, as_json: AsJson = False) -> int:
     import policies
 
     loaded = policies.load(policy)
-    advice = [str(line) for line in policies.lint(loaded)]
+    advice = [f"{item.rule}: {item.message}" if item.rule else item.message for item in policies.lint(loaded)]
     if as_json:
         emit({"policy": loaded.id, "digest": loaded.digest, "advice": advice, "exit_code": OK})
         return OK
-    panel("POLICY IS VALID", [("policy", loaded.id), ("rules", str(len(loaded.rules))), ("digest", loaded.digest)], style="green")
+    panel(
+        "POLICY IS VALID",
+        [("policy", loaded.id), ("rules", str(len(loaded.rules))), ("digest", loaded.digest)],
+        style="green",
+    )
     for line in advice:
         say(f"advice: {line}")
     return OK
@@ -86,38 +103,61 @@ def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="A policy.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Another.")],
     evidence: Annotated[
-        list[Path] | None, typer.Option("--evidence", metavar="FILE", help="Past evidence to replay under both. May be repeated.")
+        list[Path] | None,
+        typer.Option("--evidence", metavar="FILE", help="Past evidence to replay under both. May be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
     """What changed between two policies, and which past releases they would decide differently."""
     import policies
 
-    past = [policies.read_evidence(path) for path in evidence or []]
-    found = policies.diff(policies.load(old), policies.load(new), evidence=past, now=datetime.now(UTC))
+    past = [policies.load_evidence(path) for path in evidence or []]
+    found = policies.diff(policies.load(old), policies.load(new), past, now=datetime.now(UTC))
     if as_json:
         emit(found.to_dict())
-    else:
-        say(str(found))
+        return OK
+    say(found.sentence)
+    if found.changes:
+        say("")
+        table(
+            ("rule", "change", "in"),
+            [(change.rule, change.direction, ", ".join(change.parts)) for change in found.changes],
+        )
+    for term in found.terms:
+        say(f"term {term}")
+    if found.replays:
+        say("")
+        table(
+            ("release", found.before, found.after, "newly kept back by"),
+            [(replay.release, replay.before, replay.after, ", ".join(replay.rules)) for replay in found.replays],
+        )
     return OK
 
 
 @group.command("test")
 def test(
-    cases: Annotated[list[Path], typer.Argument(metavar="CASES...", help="Case files: evidence and the findings it must give.")],
+    cases: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CASES...", help="Case files, or folders of them: evidence and the findings it must give."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> int:
     """Run case files against the policies they name; 1 if one gives another finding than it says."""
     import policies
 
-    results = [result for path in cases for result in policies.run_cases(path)]
+    results = policies.run_cases(*cases)
     failed = [result for result in results if not result.passed]
     code = DENIED if failed else OK
     if as_json:
-        emit({"cases": [result.to_dict() for result in results], "failed": len(failed), "exit_code": code})
+        told = [
+            {"file": r.file, "case": r.description, "passed": r.passed, "problems": list(r.problems)} for r in results
+        ]
+        emit({"cases": told, "failed": len(failed), "exit_code": code})
         return code
     for result in failed:
-        say(f"failed: {result}")
+        say(f"{result.file}: {result.description}: {'; '.join(result.problems)}")
     say(f"{len(results) - len(failed)} cases as expected, {len(failed)} not")
     return code
 

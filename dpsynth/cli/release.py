@@ -33,18 +33,25 @@ def command(
     data: Data,
     schema: SchemaPath,
     policy: PolicyName,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The bundle: public/ to hand out, internal/ to keep.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The bundle: public/ to hand out, internal/ to keep.")
+    ],
     epsilon: Epsilon,
     delta: Delta,
     synthesizer: Synthesizer = "auto",
     rows: Rows = None,
     ledger: LedgerPath = None,
     key: Annotated[
-        Path | None, typer.Option("--key", metavar="FILE", help="Private key that signs the certificate. See: dpsynth keygen.")
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="Private key that signs the certificate. See: dpsynth keygen."),
     ] = None,
     control: Annotated[
         str | None,
-        typer.Option("--control", metavar="FILE", help="Records of other people that the audits compare with. Default: a hold-out."),
+        typer.Option(
+            "--control",
+            metavar="FILE",
+            help="Records of other people that the audits compare with. Default: a hold-out.",
+        ),
     ] = None,
     tier: AuditTier = Tier.STANDARD,
     waivers: WaiversPath = None,

@@ -16,7 +16,12 @@ from dpsynth.errors import InputError
 
 
 def command(
-    source: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle with its internal/, or an evidence.json beside a decision.json.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle with its internal/, or an evidence.json beside a decision.json."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the HTML goes.")],
     public: Annotated[bool, typer.Option("--public", help="The report without a figure of real records.")] = False,
     force: Force = False,
@@ -33,6 +38,7 @@ def command(
     statement = None
     if envelope.exists():
         from dpsynth import certificate
+    from dpsynth.bundle import CERTIFICATE
 
         statement = certificate.statement_of(_json(envelope, "certificate"))
     audience = "public" if public else "reviewer"

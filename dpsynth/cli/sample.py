@@ -19,7 +19,8 @@ def command(
     rows: Annotated[int, typer.Option("--rows", min=1, metavar="N", help="How many rows.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ends in .parquet or .csv.")],
     where: Annotated[
-        list[str] | None, typer.Option("--where", metavar="COLUMN=VALUE", help="Rows given this value. May be repeated.")
+        list[str] | None,
+        typer.Option("--where", metavar="COLUMN=VALUE", help="Rows given this value. May be repeated."),
     ] = None,
     seed: Seed = None,
     force: Force = False,

@@ -30,14 +30,25 @@ def lint(
     schema = Schema.read(path)
     advice = schema.lint()
     if as_json:
-        emit({"schema": str(path), "digest": schema.digest, "fields": len(schema.fields), "advice": advice, "exit_code": OK})
+        emit(
+            {
+                "schema": str(path),
+                "digest": schema.digest,
+                "fields": len(schema.fields),
+                "advice": advice,
+                "exit_code": OK,
+            }
+        )
         return OK
     unit = schema.unit
     panel(
         "SCHEMA IS VALID",
         [
             ("fields", f"{len(schema.modelled)} modelled, {len(schema.identifiers)} identifiers that are never read"),
-            ("privacy unit", f"{unit.name}, " + ("one row each" if unit.field is None else f"at most {unit.max_rows} rows each")),
+            (
+                "privacy unit",
+                f"{unit.name}, " + ("one row each" if unit.field is None else f"at most {unit.max_rows} rows each"),
+            ),
             ("digest", schema.digest),
         ],
         style="green",

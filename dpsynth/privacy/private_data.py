@@ -39,8 +39,13 @@ class Cohort:
     share: float
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.share <= 1.0:
-            raise ConfigError(f"cohort share={self.share!r} must be > 0 and <= 1")
+        if not 0.0 <= self.share <= 1.0:
+            raise ConfigError(f"cohort share={self.share!r} must be >= 0 and <= 1")
+
+    @classmethod
+    def nobody(cls) -> Cohort:
+        """For an audit whose control is brought along: every unit trains."""
+        return cls(0.0)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def recognises(ref: Any) -> bool:
 
 
 def header(ref: Any) -> list[str]:
-    """The names of the columns. A stream that can be read only once must offer ``__arrow_c_schema__``, or this uses it up."""
+    """The names of the columns. A stream that can be read only once, and has no ``__arrow_c_schema__``, is used up."""
     if isinstance(getattr(ref, "schema", None), pa.Schema):
         return list(ref.schema.names)
     if hasattr(ref, "__arrow_c_schema__"):

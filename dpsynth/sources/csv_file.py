@@ -45,7 +45,7 @@ def header(ref: str | Path | CsvFile) -> list[str]:
 
 
 def open_csv(ref: str | Path | CsvFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The columns as text. A line with more or fewer cells than the header is left out, silently: whether there is one is private."""
+    """The columns as text. A line with more or fewer cells than the header is left out; that it is there is private."""
     file = _file(ref)
     names, has_rows = _first_line(file)
     _require(file, names, columns)
@@ -66,7 +66,7 @@ def _name(file: CsvFile) -> str:
     return repr(Path(file.path).name)
 
 
-def _open(file: CsvFile) -> BinaryIO:
+def _open(file: CsvFile) -> BinaryIO | lzma.LZMAFile:
     path = existing_file(file.path)
     compression = COMPRESSIONS.get(path.suffix.lower())
     if compression == "xz":
@@ -100,7 +100,7 @@ def _require(file: CsvFile, names: list[str], columns: Sequence[str]) -> None:
             cells = next(csv.reader([file.delimiter.join(names)], delimiter=delimiter))
             if delimiter != file.delimiter and len(columns) > 1 and set(columns) <= set(cells):
                 raise InputError(
-                    f"{_name(file)} is delimited by {words}, not {_DELIMITERS.get(file.delimiter, repr(file.delimiter))}; "
+                    f"{_name(file)} seems to be delimited by {words}, not by {file.delimiter!r}; "
                     f"pass CsvFile(path, delimiter={delimiter!r})"
                 )
     require_columns(names, columns, _name(file))

@@ -50,7 +50,9 @@ def _array(column: pd.Series[Any]) -> pa.Array:
         codes = column.cat.codes.to_numpy()
         return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), _texts(column.cat.categories))
     if isinstance(dtype, pd.ArrowDtype):
-        return pa.array(column.array)
+        return _combined(pa.array(column.array))
+    if isinstance(dtype, pd.SparseDtype):
+        return _array(column.sparse.to_dense())
     if isinstance(dtype, pd.DatetimeTZDtype) or getattr(dtype, "kind", "O") in _ARROW_KINDS:
         return _combined(pa.array(column, from_pandas=True))
     return _texts(column)

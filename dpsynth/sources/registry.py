@@ -32,8 +32,8 @@ SOURCES: dict[str, Source] = {
 def open_source(ref: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The named columns of a table as a stream of record batches.
 
-    ``ref`` is a path, a dataframe or an Arrow stream. Files, headers and missing columns are checked before this returns; other columns
-    are not read. Touches private data and spends nothing.
+    ``ref`` is a path, a dataframe or an Arrow stream. Files, headers and missing columns are checked before this
+    returns; other columns are not read. Touches private data and spends nothing.
     """
     return _source(ref).open(ref, columns)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
 from dpsynth.model import SyntheticModel
-from dpsynth.privacy import PrivateData
+from dpsynth.privacy import PrivacyBudget, PrivateData
 from dpsynth.synthesizers.adaptive import Adaptive
 from dpsynth.synthesizers.independent import Independent
 from dpsynth.synthesizers.mst import Mst
@@ -27,4 +28,18 @@ SYNTHESIZERS: dict[str, type[Synthesizer]] = {
     "mst": Mst,
 }
 
-__all__ = ["SYNTHESIZERS", "Adaptive", "Independent", "Mst", "Synthesizer"]
+# Below this the strongest pair of columns drowns in noise; see docs/algorithms.md.
+_TOO_SMALL = 100.0
+
+
+def choose(rows: int | None, max_rows: int, budget: PrivacyBudget) -> Synthesizer:
+    """What ``auto`` means, from public numbers: `Independent` when ``rows`` * sqrt(2 rho) / ``max_rows`` is under 100, else `Adaptive`.
+
+    Without a declared number of rows it is `Adaptive`, which copes.
+    """
+    if rows is not None and rows * math.sqrt(2.0 * budget.rho) / max_rows < _TOO_SMALL:
+        return Independent()
+    return Adaptive()
+
+
+__all__ = ["SYNTHESIZERS", "Adaptive", "Independent", "Mst", "Synthesizer", "choose"]

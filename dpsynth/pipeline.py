@@ -1,0 +1,472 @@
+"""The straight line: source -> private data -> model -> synthetic table -> audits -> decision -> bundle. Nothing goes round it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpsynth import bundle as bundles
+from dpsynth import certificate, evidence
+from dpsynth.errors import ConfigError, InputError
+from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
+from dpsynth.privacy.ledger import Ledger, Reservation
+from dpsynth.schema import Schema, Unit
+from dpsynth.synthesizers import SYNTHESIZERS, Synthesizer, choose
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from audits import Claim
+    from dpsynth.encode import Encoder
+    from dpsynth.model import SyntheticModel
+    from policies import Decision, Waiver
+
+Progress = Callable[[str, int, int], None]
+
+# The audit cohort: about this many units, and never more than this share of them, may be left out of training.
+_COHORT_UNITS = 2000
+_COHORT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class ReleaseOutcome:
+    """What became of a release. ``bundle.public`` is None when it was refused."""
+
+    decision: Decision
+    bundle: bundles.Bundle
+    epsilon: float
+    delta: float
+    unit: str
+    synthesizer: str
+    n_rows: int
+    seconds: Mapping[str, float]
+
+    @property
+    def exit_code(self) -> int:
+        return self.decision.exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; the decision without measured values."""
+        return {
+            "decision": self.decision.to_dict("verdicts"),
+            "exit_code": self.exit_code,
+            "bundle": {
+                "public": None if self.bundle.public is None else str(self.bundle.public),
+                "internal": str(self.bundle.internal),
+            },
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "unit": self.unit,
+            "synthesizer": self.synthesizer,
+            "n_rows": self.n_rows,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """A fitted model and the table drawn from it; not audited."""
+
+    model: SyntheticModel
+    table: pd.DataFrame
+    unit: str
+    synthesizer: str
+
+
+def release(
+    source: Any,
+    *,
+    schema: Schema | str | Path,
+    policy: str | Path,
+    out: str | Path,
+    epsilon: float,
+    delta: float,
+    synthesizer: str | Synthesizer = "auto",
+    rows: int | None = None,
+    ledger: str | Path | None = None,
+    cap: tuple[float, float] | None = None,
+    key: str | Path | None = None,
+    role: str = "publisher",
+    control: Any = None,
+    tier: str = "standard",
+    seed: int | None = None,
+    waivers: Sequence[Waiver] = (),
+    approvals: Sequence[Mapping[str, str]] = (),
+    purpose: str | None = None,
+    recipient: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ReleaseOutcome:
+    """Synthesize under (``epsilon``, ``delta``), attack the result, and publish it only if ``policy`` permits.
+
+    Everything that can be refused without a record is refused before one is read: arguments, schema, policy, key, output folder, budget.
+    A refusal by the policy is a returned outcome, not an exception. ``cap`` sets the ledger's cap for this population at first use.
+    """
+    import audits
+    import policies
+
+    step = _Stages(progress)
+    # --- before any record
+    schema = _schema(schema)
+    budget = PrivacyBudget(epsilon, delta)
+    rules = policies.load(policy)
+    recipe = _recipe(synthesizer, schema, budget)
+    signing_key = None if key is None else certificate.SigningKey.read(key)
+    if rows is not None and rows < 1:
+        raise ConfigError(f"rows={rows} must be >= 1")
+    if seed is None:
+        seed = secrets.randbits(32)
+    if tier not in audits.TIERS:
+        raise ConfigError(f"tier={tier!r} must be one of {', '.join(audits.TIERS)}")
+    with bundles.BundleWriter(out, force=force) as writer:
+        with _charged(ledger, schema, budget, f"release of {schema.dataset}", cap) as account:
+            # --- real records, from here to the fitted model
+            with step("read"):
+                private = PrivateData.read(
+                    source,
+                    schema,
+                    budget,
+                    cohort=_cohort(schema) if control is None else Cohort.nobody(),
+                    before_reading=account.mark_read,
+                )
+            with step("synthesize"):
+                model = recipe.fit(private, progress)
+                table, rows_source = _draw(model, schema, rows, seed)
+            parquet = writer.public_path("synthetic.parquet")
+            _write_tables(table, writer)
+            sha256 = bundles.sha256_of(parquet)
+            # --- internal: attacks on the very file that would be released
+            with step("audit"):
+                tables = _audit_tables(private, schema, parquet, control)
+                claim = _claim(schema, budget)
+                mechanism = _toy(recipe, schema, budget)
+                suite = audits.run(
+                    **tables,
+                    transcript=private.transcript(),
+                    claim=claim,
+                    mechanism=mechanism,
+                    tier=tier,
+                    seed=seed,
+                    progress=progress,
+                ).to_dict()
+            with step("compare"):
+                compared = {name: tables[name] for name in ("train", "control", "synthetic", "columns")}
+                fidelity = audits.fidelity(**compared, seed=seed)
+                similarity = audits.similarity(**compared, seed=seed)
+            # --- decision
+            facts = evidence.ReleaseFacts(
+                id=uuid.uuid4().hex,
+                created=datetime.now(UTC).replace(microsecond=0),
+                n_rows=len(table),
+                rows_source=rows_source,
+                synthesizer=recipe.name,
+                sha256=sha256,
+                attempt=account.attempt,
+                signed=signing_key is not None,
+                purpose=purpose,
+                recipient=recipient,
+                approvals=tuple(approvals),
+            )
+            # The fit's transcript, with the stamp that the audit read the records.
+            fitted = replace(model, transcript=private.transcript())
+            document = evidence.build(
+                facts, schema, fitted, claim, suite, fidelity, similarity, account.reservation, account.head, step.seconds
+            )
+            document = json.loads(json.dumps(document, allow_nan=False))
+            decision = policies.evaluate(document, rules, waivers=waivers, now=facts.created)
+            account.commit(decision.verdict)
+        with step("write"):
+            _write_internal(writer, document, decision, rules, fitted.transcript, waivers, seed)
+            if decision.permitted:
+                _publish(writer, document, decision, schema, table, signing_key, role)
+            else:
+                writer.refuse()
+            bundle = writer.finish()
+    return ReleaseOutcome(
+        decision, bundle, float(epsilon), float(delta), schema.unit.name, recipe.name, len(table), step.seconds
+    )
+
+
+def synthesize(
+    source: Any,
+    *,
+    schema: Schema | str | Path,
+    epsilon: float,
+    delta: float,
+    synthesizer: str | Synthesizer = "auto",
+    rows: int | None = None,
+    ledger: str | Path | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> Synthesis:
+    """A model and a table under (``epsilon``, ``delta``), charged to ``ledger`` but neither audited nor gated: for use inside the house."""
+    schema = _schema(schema)
+    budget = PrivacyBudget(epsilon, delta)
+    recipe = _recipe(synthesizer, schema, budget)
+    if rows is not None and rows < 1:
+        raise ConfigError(f"rows={rows} must be >= 1")
+    step = _Stages(progress)
+    with _charged(ledger, schema, budget, f"synthesis of {schema.dataset}", None) as account:
+        with step("read"):
+            private = PrivateData.read(source, schema, budget, before_reading=account.mark_read)
+        with step("synthesize"):
+            model = recipe.fit(private, progress)
+            table, _ = _draw(model, schema, rows, secrets.randbits(32) if seed is None else seed)
+        account.commit("ungated")
+    return Synthesis(model, table, schema.unit.name, recipe.name)
+
+
+# --- steps --------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Stages:
+    """Seconds per stage, told to the caller's progress."""
+
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        if self.progress:
+            self.progress(name, 0, 0)
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
+
+
+@dataclass
+class _Account:
+    """The charge of one run, with or without a ledger."""
+
+    ledger: Ledger | None
+    reservation: Reservation | None
+
+    @property
+    def attempt(self) -> int:
+        return self.reservation.attempt if self.reservation else 1
+
+    @property
+    def head(self) -> str | None:
+        return self.ledger.head if self.ledger else None
+
+    def mark_read(self) -> None:
+        if self.ledger and self.reservation:
+            self.ledger.mark_read(self.reservation)
+
+    def commit(self, outcome: str) -> None:
+        if self.ledger and self.reservation:
+            self.ledger.commit(self.reservation, outcome=outcome)
+
+
+@contextmanager
+def _charged(
+    path: str | Path | None, schema: Schema, budget: PrivacyBudget, purpose: str, cap: tuple[float, float] | None
+) -> Iterator[_Account]:
+    """Reserve the budget, or refuse; on any failure close the reservation, which stays charged once records were read."""
+    if path is None:
+        yield _Account(None, None)
+        return
+    ledger = Ledger.open(path)
+    reservation = ledger.reserve(
+        schema.population, schema.unit.name, budget.epsilon, budget.delta, budget.rho, purpose=purpose, cap=cap
+    )
+    try:
+        yield _Account(ledger, reservation)
+    except BaseException:
+        ledger.abandon(reservation, reason="the run did not finish")
+        raise
+
+
+def _schema(schema: Schema | str | Path) -> Schema:
+    return schema if isinstance(schema, Schema) else Schema.read(schema)
+
+
+def _recipe(synthesizer: str | Synthesizer, schema: Schema, budget: PrivacyBudget) -> Synthesizer:
+    if not isinstance(synthesizer, str):
+        return synthesizer
+    if synthesizer == "auto":
+        return choose(schema.rows, schema.unit.max_rows, budget)
+    if synthesizer not in SYNTHESIZERS:
+        raise ConfigError(f"synthesizer={synthesizer!r} must be one of auto, {', '.join(SYNTHESIZERS)}")
+    return SYNTHESIZERS[synthesizer]()
+
+
+def _cohort(schema: Schema) -> Cohort:
+    """From public numbers only: the declared bound of the population, else the declared number of rows, else the largest share."""
+    units = schema.population_bound or schema.rows
+    return Cohort(min(_COHORT_SHARE, _COHORT_UNITS / units) if units else _COHORT_SHARE)
+
+
+def _claim(schema: Schema, budget: PrivacyBudget) -> Claim:
+    from audits import Claim
+
+    return Claim(
+        schema.unit.name,
+        schema.unit.max_rows,
+        schema.neighbours,
+        budget.rho,
+        float(budget.epsilon),
+        float(budget.delta),
+    )
+
+
+def _toy(recipe: Synthesizer, schema: Schema, budget: PrivacyBudget) -> Any:
+    from dpsynth.toy_mechanism import ToyMechanism
+
+    return ToyMechanism(recipe, budget, schema.unit.name, schema.unit.max_rows, schema.neighbours)
+
+
+def _draw(model: SyntheticModel, schema: Schema, rows: int | None, seed: int) -> tuple[pd.DataFrame, str]:
+    """Synthetic rows in schema order with new identifiers, and where their number comes from."""
+    from dpsynth.identifiers import surrogates
+
+    n, where = (rows, "caller") if rows is not None else (schema.rows, "schema") if schema.rows else (model.rows, "dp")
+    table = model.sample(n, seed=seed)
+    made = surrogates(schema, n, seed)
+    for place, declared in enumerate(schema.fields):
+        if declared.name in made:
+            table.insert(place, declared.name, made[declared.name])
+    return table, where
+
+
+def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, control: Any) -> dict[str, Any]:
+    """Train, control and synthetic at the one granularity that audits compare: the public grid."""
+    from dpsynth.encode import Encoder
+    from dpsynth.sources import open_source
+    from dpsynth.toy_mechanism import audit_columns
+
+    read = private.read_for_audit()
+    encoder = Encoder(schema)
+    train = encoder.canonical(read.train.columns)
+    members: npt.NDArray[np.int64] | None = read.members
+    if control is None:
+        other, other_units = encoder.canonical(read.control.columns), read.control_units
+    else:
+        other, other_units = _control_table(encoder, control)
+        _refuse_overlap(train, other, read.train_units, other_units if schema.unit.field else None)
+        members = None
+    made = Encoder(replace(schema, unit=Unit(schema.unit.name), primary_key=()))
+    synthetic = made.canonical(made.encode(open_source(parquet, made.columns)).codes)
+    return {
+        "train": train,
+        "control": other,
+        "synthetic": synthetic,
+        "columns": audit_columns(schema),
+        "train_units": read.train_units,
+        "control_units": other_units,
+        "members": members,
+    }
+
+
+def _control_table(encoder: Encoder, control: Any) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    import numpy as np
+
+    from dpsynth.privacy.unit import bounded_rows
+    from dpsynth.sources import open_source
+
+    encoded = encoder.encode(open_source(control, encoder.columns))
+    if encoded.units is None:
+        return encoder.canonical(encoded.codes), np.arange(encoded.n_rows, dtype=np.int64)
+    kept = encoded.take(bounded_rows(encoded.units, encoder.schema.unit.max_rows, secrets.randbits(128)))
+    units = kept.units if kept.units is not None else np.arange(kept.n_rows, dtype=np.int64)
+    return encoder.canonical(kept.codes), units
+
+
+def _refuse_overlap(
+    train: pd.DataFrame,
+    control: pd.DataFrame,
+    train_units: npt.NDArray[np.int64],
+    control_units: npt.NDArray[np.int64] | None,
+) -> None:
+    """A control set that took part in training would make every attack look harmless."""
+    import numpy as np
+    import pandas as pd
+
+    if control_units is not None:
+        overlapping = bool(np.isin(control_units, train_units).any())
+    else:
+        known = pd.util.hash_pandas_object(train, index=False).to_numpy()
+        asked = pd.util.hash_pandas_object(control, index=False).to_numpy()
+        overlapping = len(asked) > 0 and float(np.isin(asked, known).mean()) > 0.9
+    if overlapping:
+        raise InputError("the control set overlaps the training table; give records of units that are not in it")
+
+
+def _write_tables(table: pd.DataFrame, writer: bundles.BundleWriter) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # Without pandas' own metadata: the file holds the columns and nothing about this machine.
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(arrow, writer.public_path("synthetic.parquet"), compression="zstd")
+    table.to_csv(writer.public_path("synthetic.csv"), index=False)
+
+
+def _write_internal(
+    writer: bundles.BundleWriter,
+    document: Mapping[str, Any],
+    decision: Decision,
+    rules: Any,
+    transcript: Mapping[str, Any],
+    waivers: Sequence[Waiver],
+    seed: int,
+) -> None:
+    import policies
+    import reports
+
+    decided = decision.to_dict()
+    writer.write_internal("evidence.json", _json(document))
+    writer.write_internal("decision.json", _json(decided))
+    writer.write_internal("policy.json", _json(policies.effective(rules)))
+    writer.write_internal("transcript.json", _json(transcript))
+    writer.write_internal("results.sarif", policies.render(decision, "sarif"))
+    writer.write_internal("results.junit.xml", policies.render(decision, "junit"))
+    writer.write_internal("report.html", reports.render(document, decided, audience="reviewer"))
+    writer.write_internal("provenance.json", _json({"seed": seed, "environment": document["environment"]}))
+    if waivers:
+        writer.write_internal("waivers.json", _json({"waivers": [vars(w) for w in waivers]}))
+
+
+def _publish(
+    writer: bundles.BundleWriter,
+    document: Mapping[str, Any],
+    decision: Decision,
+    schema: Schema,
+    table: pd.DataFrame,
+    signing_key: certificate.SigningKey | None,
+    role: str,
+) -> None:
+    """The public folder: tables are there already; the rest is cut from the certificate's predicate."""
+    import reports
+
+    decided = decision.to_dict()
+    commitment = writer.commit_internal()
+    said = certificate.predicate(document, decided, internal_commitment=commitment)
+    resources = {}
+    for name in ("synthetic.parquet", "synthetic.csv"):
+        path = writer.public_path(name)
+        resources[name] = (path.stat().st_size, bundles.sha256_of(path))
+    writer.write_public("datapackage.json", _json(bundles.datapackage(schema.to_dict(), said, resources)))
+    attested = {"predicateType": certificate.PREDICATE_TYPE, "predicate": said, "subject": []}
+    writer.write_public("report.html", reports.render(document, decided, attested, audience="public"))
+    writer.write_public("README.md", bundles.readme(said, ["synthetic.parquet", "synthetic.csv", "datapackage.json", "report.html"]))
+    writer.write_public("VERIFY.md", bundles.VERIFY_TEXT)
+    files = writer.seal()
+    statement = certificate.build(document, decided, files, internal_commitment=commitment)
+    for name, content in certificate.envelopes(statement, signing_key, role).items():
+        writer.write_public(name, content)
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
