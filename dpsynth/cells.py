@@ -47,8 +47,6 @@ def require_cells(column: str, kind: str, array_type: pa.DataType) -> None:
         fits = text or moment or pt.is_floating(inner)
     elif kind == "year":
         fits = text or moment or number
-    elif kind == "unit":
-        fits = text or number or moment or pt.is_boolean(inner) or pt.is_fixed_size_binary(inner)
     else:
         fits = text or number or moment or pt.is_boolean(inner)
     if not fits:
@@ -57,7 +55,7 @@ def require_cells(column: str, kind: str, array_type: pa.DataType) -> None:
 
 
 def numbers(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.float64], Status]:
-    """Cells as floats, with a status each. NaN is missing, infinities stay for the caller to clip."""
+    """Cells as floats, with a status each. NaN is missing and becomes 0; infinities stay for the caller to clip."""
     array = _plain(array)
     if _is_text(array.type):
         return _numbers_of_text(array, missing)
@@ -67,9 +65,8 @@ def numbers(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.f
         array = array.cast(pa.uint8())
     nulls = _nulls(array)
     values = pc.fill_null(pc.cast(array, pa.float64(), safe=False), 0.0).to_numpy(zero_copy_only=False)
-    status = np.zeros(len(values), np.uint8)
-    status[nulls | np.isnan(values) | np.isin(values, _as_numbers(missing))] = MISSING
-    return values, status
+    absent = nulls | np.isnan(values) | np.isin(values, _as_numbers(missing))
+    return np.where(absent, 0.0, values), np.where(absent, MISSING, VALUE).astype(np.uint8)
 
 
 def _numbers_of_text(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.float64], Status]:
@@ -220,7 +217,7 @@ def _plain(array: pa.Array) -> pa.Array:
         return _plain(pc.run_end_decode(array))
     if kind == pa.string_view():
         return pc.cast(array, pa.large_string())
-    if _is_binary(kind) or pt.is_fixed_size_binary(kind):
+    if _is_binary(kind):
         decoded = [None if cell is None else cell.decode("utf-8", "replace") for cell in array.to_pylist()]
         return pa.array(decoded, pa.large_string())
     if pt.is_float16(kind):
@@ -233,7 +230,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pt.is_binary(kind) or pt.is_large_binary(kind) or kind == pa.binary_view())
+    return bool(
+        pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind) or kind == pa.binary_view()
+    )
 
 
 def _nulls(array: pa.Array) -> npt.NDArray[np.bool_]:

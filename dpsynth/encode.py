@@ -239,7 +239,7 @@ class Encoder:
         return self._columns[name].size
 
     def code_of(self, name: str, value: object) -> int:
-        """The code over ``domain`` of one value given by the caller; unlike a cell of a table it must fit the schema."""
+        """The code over ``domain`` of a value given by the caller; unlike a cell of a table it must fit the schema."""
         import pyarrow as pa
 
         if name not in self._columns:
@@ -390,8 +390,8 @@ def _join(chunks: list[Codes], size: int) -> Codes:
 def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
     """Equal keys get equal numbers, a 64-bit hash of the key alone; each row without a key gets one of its own.
 
-    A unit's number must not depend on who else is in the table: contribution bounding draws its coins from it. Two of a million keys
-    collide with probability 3e-8; they would then share one unit's allowance of rows.
+    A unit's number must not depend on who else is in the table: contribution bounding draws its coins from it. Two of
+    a million keys collide with probability 3e-8; they would then share one unit's allowance of rows.
     """
     import pandas as pd
     import pyarrow as pa
@@ -400,8 +400,11 @@ def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
     if not keys:
         return np.zeros(0, dtype=np.int64)
     encoded = pa.chunked_array(keys).combine_chunks().dictionary_encode()
-    places = np.array(pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False))
+    places: npt.NDArray[np.int64] = np.array(
+        pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    )
     alone = places < 0
     texts = [*encoded.dictionary.to_pylist(), *(f"\0{i}" for i in range(int(alone.sum())))]
     places[alone] = len(encoded.dictionary) + np.arange(int(alone.sum()))
-    return pd.util.hash_array(np.array(texts, dtype=object), categorize=False).view(np.int64)[places]
+    numbers: npt.NDArray[np.int64] = pd.util.hash_array(np.array(texts, dtype=object), categorize=False).view(np.int64)
+    return numbers[places]

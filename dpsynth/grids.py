@@ -124,7 +124,8 @@ class StepGrid:
         return max(_decimals(self.low), _decimals(self.step))
 
     def cells(self, values: npt.NDArray[Any]) -> Cells:
-        place = np.clip((values - self.low) / self.step, 0, self.steps.count - 1)
+        high = self.low + self.step * (self.steps.count - 1)
+        place = np.clip((np.clip(values, self.low, high) - self.low) / self.step, 0, self.steps.count - 1)
         return self.steps.of_steps(np.rint(place).astype(np.int64))
 
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.float64]:
@@ -276,4 +277,5 @@ def bin_starts(field: Field, grid: Grid) -> tuple[int, ...] | None:
         return tuple(sorted({0, *(start for start in inner if start < grid.size)}))
     if isinstance(grid, RealGrid):
         return (0, *(1 + number * _cells_per_bin(field.bins) for number in range(1, field.bins)))
-    return tuple(sorted({round(share) for share in np.linspace(0, grid.size, field.bins + 1)[:-1].tolist()}))
+    marks = np.linspace(0, grid.size, min(field.bins, grid.size) + 1)[:-1]
+    return tuple(round(mark) for mark in marks.tolist())

@@ -22,6 +22,7 @@ from dpsynth.errors import ConfigError, InputError
 from dpsynth.marginals import Attribute, CodedTable, Domain, Measurement, Recoding, code_dtype
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import JunctionTree
+from dpsynth.pgm.refine import rake, thin
 from dpsynth.pgm.sampling import sample, systematic_groups
 
 if TYPE_CHECKING:
@@ -42,6 +43,33 @@ class MarginalEstimate:
 
 
 @dataclass(frozen=True)
+class Refinement:
+    """Marginals that rows should agree with beyond what the tree holds, as attribute positions and tables; see `dpsynth.pgm.refine`.
+
+    ``copies`` rows are drawn for each one kept. Tables of more than ``most_rows`` rows are drawn from the tree alone.
+    """
+
+    targets: tuple[tuple[tuple[int, ...], npt.NDArray[np.float64]], ...]
+    copies: int = 8
+    passes: int = 4
+    most_rows: int = 400_000
+
+    def sample(self, beliefs: Beliefs, rows: int, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+        """``rows`` merged codes per attribute."""
+        copies = self.copies
+        while copies > 1 and copies * rows > self.most_rows:
+            copies //= 2
+        drawn = sample(beliefs, rows * copies, rng)
+        sizes = beliefs.tree.sizes
+        fitted = [(axes, beliefs.target(axes)) for axes in beliefs.homes]
+        outside = list(self.targets)
+        inner = sorted(fitted, key=lambda item: -len(item[0]))
+        weights = rake(drawn, sizes, [*outside, *inner], self.passes)
+        watched = [(axes[0], axes[1]) for axes, _ in [*outside, *inner] if len(axes) == 2]
+        return thin(drawn, sizes, weights, rows, rng, watched)
+
+
+@dataclass(frozen=True)
 class SyntheticModel:
     """A distribution over the columns of ``domain``.
 
@@ -58,6 +86,7 @@ class SyntheticModel:
     recoding: Recoding = field(default_factory=lambda: Recoding({}))
     within: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     encoder: Encoder | None = None
+    refinement: Refinement | None = None
 
     @cached_property
     def model_domain(self) -> Domain:
@@ -78,7 +107,10 @@ class SyntheticModel:
         rng = np.random.default_rng(seed)
         conditions = dict(where or {})
         beliefs = self._conditioned(conditions)
-        merged = sample(beliefs, rows, rng)
+        if self.refinement is None or conditions or not 0 < rows <= self.refinement.most_rows:
+            merged = sample(beliefs, rows, rng)
+        else:
+            merged = self.refinement.sample(beliefs, rows, rng)
         columns = {}
         for attribute, codes in zip(self.domain, merged, strict=True):
             name = attribute.name
@@ -126,6 +158,8 @@ class SyntheticModel:
             arrays[f"table_{i}"] = table
         for i, m in enumerate(self.measurements):
             arrays[f"measurement_{i}"] = m.values
+        for i, (_, table) in enumerate(self.refinement.targets if self.refinement else ()):
+            arrays[f"refine_{i}"] = table
         for i, name in enumerate(self.recoding.levels):
             arrays[f"levels_{i}"] = self.recoding.levels[name]
             arrays[f"within_{i}"] = self.within[name]
@@ -137,6 +171,15 @@ class SyntheticModel:
             "domain": [vars(a) for a in self.domain],
             "tree": {"sizes": tree.sizes, "cliques": tree.cliques, "parents": tree.parents, "separators": tree.separators},
             "measurements": [{"clique": m.clique, "stddev": m.stddev, "form": m.form} for m in self.measurements],
+            "refinement": None
+            if self.refinement is None
+            else {
+                "axes": [axes for axes, _ in self.refinement.targets],
+                "homes": list(self.beliefs.homes),
+                "copies": self.refinement.copies,
+                "passes": self.refinement.passes,
+                "most_rows": self.refinement.most_rows,
+            },
             "recoded": list(self.recoding.levels),
             "transcript": self.transcript,
             "encoder": None if self.encoder is None else self.encoder.to_dict(),
@@ -247,7 +290,13 @@ def load(path: str | Path) -> SyntheticModel:
         tuple(spec["parents"]),
         tuple(map(tuple, spec["separators"])),
     )
-    beliefs = Beliefs.of_tables(tree, [arrays[f"table_{i}"] for i in range(len(tree.cliques))], meta["total"])
+    refinement, homes = None, []
+    if meta["refinement"] is not None:
+        spec = meta["refinement"]
+        homes = [tuple(axes) for axes in spec["homes"]]
+        targets = tuple((tuple(axes), arrays[f"refine_{i}"]) for i, axes in enumerate(spec["axes"]))
+        refinement = Refinement(targets, spec["copies"], spec["passes"], spec["most_rows"])
+    beliefs = Beliefs.of_tables(tree, [arrays[f"table_{i}"] for i in range(len(tree.cliques))], meta["total"], homes)
     encoder = None
     if meta["encoder"] is not None:
         from dpsynth.encode import Encoder
@@ -266,6 +315,7 @@ def load(path: str | Path) -> SyntheticModel:
         recoding=Recoding({name: arrays[f"levels_{i}"] for i, name in enumerate(meta["recoded"])}),
         within={name: arrays[f"within_{i}"] for i, name in enumerate(meta["recoded"])},
         encoder=encoder,
+        refinement=refinement,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dpsynth.errors import ConfigError, OutputError, VerificationError
+from dpsynth.errors import ConfigError, OutputError
 
 _PEM: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*")
 # DER of SubjectPublicKeyInfo for Ed25519 (RFC 8410 section 4): everything but the 32 bytes of the key.
@@ -28,7 +28,7 @@ class PublicKey:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{64}", self.public):
-            raise VerificationError("a public key must be 32 bytes in lower-case hex")
+            raise ConfigError("a public key must be 32 bytes in lower-case hex")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> PublicKey:
@@ -61,7 +61,7 @@ class PublicKey:
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """True if ``signature`` is this key's over ``message``. Works with and without ``cryptography``."""
-        from securesystemslib.exceptions import VerificationError as Unverified
+        from securesystemslib.exceptions import UnverifiedSignatureError
         from securesystemslib.signer import Signature, SSlibKey  # type: ignore[attr-defined]
 
         # The pure-Python verifier accepts S + L as well; one message must have one signature (RFC 8032 section 5.1.7).
@@ -70,7 +70,7 @@ class PublicKey:
         key = SSlibKey(self.keyid, "ed25519", "ed25519", {"public": self.public})
         try:
             key.verify_signature(Signature(self.keyid, signature.hex()), message)
-        except Unverified:
+        except UnverifiedSignatureError:  # the base class of every way to fail
             return False
         return True
 

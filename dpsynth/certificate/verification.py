@@ -243,17 +243,20 @@ def _rederive(internal: Path, said: Mapping[str, Any]) -> None:
     import policies
 
     evidence, decided = _json(internal / "evidence.json"), _json(internal / "decision.json")
-    waivers = internal / "waivers.json"
+    rules: Any = _json(internal / "policy.json")
+    waivers: Any = {"waivers": []}
+    if (internal / "waivers.json").is_file():
+        waivers = _json(internal / "waivers.json")
     try:
-        policy = policies.loads(_content(internal / "policy.json"))
         derived = policies.evaluate(
             evidence,
-            policy,
-            waivers=policies.load_waivers(waivers) if waivers.is_file() else (),
+            # What policies.effective() adds for readers is no part of the policy; its digest is compared below.
+            policies.loads({key: value for key, value in rules.items() if key not in ("digest", "files")}),
+            waivers=[policies.Waiver.from_dict(waiver) for waiver in waivers["waivers"]],
             now=datetime.fromisoformat(decided["evaluated"]),
             fail_on=decided["fail_on"],
         ).to_dict()
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationError(f"the verdict cannot be derived from internal/: {error}") from None
     if derived["policy"]["digest"] != said["policy"]["digest"]:
         raise VerificationError("internal/policy.json is not the certified policy")
@@ -291,7 +294,8 @@ def _content(path: Path) -> bytes:
 
 
 def _json(path: Path) -> Any:
+    content = _content(path)
     try:
-        return json.loads(_content(path))
+        return json.loads(content)
     except (ValueError, RecursionError):
         raise VerificationError(f"internal/{path.name} is not JSON") from None

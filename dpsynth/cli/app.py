@@ -116,7 +116,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _close_stdout() -> None:
-    """The reader of our output went away. Point stdout at nothing, or the interpreter complains again while it closes."""
+    """The reader of our output went away. Point stdout at nothing, or the interpreter complains while it closes."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

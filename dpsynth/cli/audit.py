@@ -98,6 +98,7 @@ def _with_schema(
     import audits
     from dpsynth.privacy import PrivacyBudget
     from dpsynth.schema import Schema, Unit
+    from dpsynth.toy_mechanism import audit_columns
 
     schema = Schema.read(path)
     claim = None
@@ -114,7 +115,7 @@ def _with_schema(
         "synthetic": synthetic_table,
         "train_units": train_units,
         "control_units": control_units,
-        "columns": schema_columns(schema),
+        "columns": audit_columns(schema),
     }
     return tables, claim
 

@@ -98,7 +98,7 @@ def panel(title: str, rows: Iterable[tuple[str, str]], *, style: str, body: Sequ
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """A table on stdout; a column whose header ends in ``#`` is right-aligned."""
+    """A table on stdout; a column whose header ends in ``#`` holds numbers: right-aligned, never wrapped."""
     out().print(table_of(headers, rows, title=title))
 
 
@@ -114,7 +114,7 @@ def table_of(headers: Sequence[str], rows: Iterable[Sequence[object]], *, title:
             header.removesuffix("#"),
             justify="right" if header.endswith("#") else "left",
             overflow="fold",
-            no_wrap=header == headers[0],
+            no_wrap=header.endswith("#"),
         )
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))

@@ -5,6 +5,7 @@ The records are public, so their budget is for show.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -40,14 +41,15 @@ def command(
     The ledger is capped at epsilon 9: the fourth demonstration is refused, unless --force starts a new count.
     """
     from dpsynth import datasets, pipeline
+    from dpsynth.cli.copying import Copying
 
     name = "sipp-401k" if finance else "rand-hie"
     ledger, key = _beside(out, ".ledger"), _beside(out, ".key")
     public_key = _beside(out, ".key.pub")
-    if force:
-        for stale in (ledger, key, public_key):
-            stale.unlink(missing_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     signing = _signing_key(key)
+    if force:
+        _new_count(ledger, datasets.schema_path(name))
     with Stages() as progress:
         result = pipeline.release(
             datasets.path(name),
@@ -56,8 +58,9 @@ def command(
             out=out,
             epsilon=EPSILON,
             delta=DELTA,
-            synthesizer="copy" if broken else "mst",
+            synthesizer=Copying() if broken else "mst",
             ledger=ledger,
+            cap=CAP,
             key=signing,
             tier=tier.value,
             force=force,
@@ -73,16 +76,28 @@ def _beside(out: Path, suffix: str) -> Path:
     return out.with_name(out.name + suffix)
 
 
+def _new_count(path: Path, schema_path: Path) -> None:
+    """Let the demonstration run again. On real people this needs new people; the ledger keeps the row that says why."""
+    from dpsynth.privacy.ledger import Ledger
+    from dpsynth.schema import Schema
+
+    if path.exists():
+        schema = Schema.read(schema_path)
+        Ledger.open(path).new_epoch(
+            schema.population,
+            schema.unit.name,
+            declaration="a demonstration on published records, started again with --force",
+            approved_by="dpsynth demo",
+        )
+
+
 def _signing_key(key: Path) -> Path | None:
     """A key for this demonstration, made on first use; None, and a word about it, without the extra."""
-    from importlib.util import find_spec
-
     if find_spec("cryptography") is None:
         note('the extra "sign" is not installed; the certificate will say that it is unsigned')
         return None
     if not key.exists():
         from dpsynth import certificate
 
-        key.parent.mkdir(parents=True, exist_ok=True)
         certificate.keygen(key)
     return key

@@ -21,16 +21,16 @@ def command(
     """Make an Ed25519 key pair. Needs the extra "sign"."""
     from dpsynth import certificate
 
-    certificate.keygen(path)
-    public = path.with_name(path.name + ".pub")
+    pair = certificate.keygen(path)
     if as_json:
-        emit({"private_key": str(path), "public_key": str(public), "exit_code": OK})
+        emit({"private_key": str(pair.private), "public_key": str(pair.public), "keyid": pair.keyid, "exit_code": OK})
         return OK
     panel(
         "KEY PAIR MADE",
         [
-            ("private key", f"{path}  (keep it secret; mode 0600)"),
-            ("public key", f"{public}  (hand it to who verifies)"),
+            ("private key", f"{pair.private}  (mode 0600; keep it away from the bundle and the data)"),
+            ("public key", f"{pair.public}  (for whoever verifies)"),
+            ("key id", pair.keyid),
         ],
         style="green",
     )

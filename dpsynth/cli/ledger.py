@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,6 @@ import typer
 from dpsynth.cli.console import emit, panel, say, table
 from dpsynth.cli.exits import BUDGET, OK
 from dpsynth.cli.options import AsJson, Delta, Epsilon
-from dpsynth.errors import InputError
 
 group = typer.Typer(no_args_is_help=True, help="The privacy budget of a population across releases.")
 
@@ -43,17 +42,14 @@ def show(
         return OK
     say(f"{path}: {summary['rows']} rows, head {summary['head'][:16]}, {summary['composition']}")
     table(
-        ("population", "unit", "releases#", "attempts#", "epsilon spent#", "of#", "delta spent#", "of#", "unfinished#"),
+        ("population, unit", "releases#", "attempts#", "epsilon of cap#", "delta of cap#", "unfinished#"),
         [
             (
-                item["population"],
-                item["unit"],
+                f"{item['population']}, {item['unit']}",
                 item["spent"]["releases"],
                 item["spent"]["attempts"],
-                _short(item["spent"]["epsilon"]),
-                _short(item["cap"]["epsilon"]) if item["cap"] else "no cap",
-                _short(item["spent"]["delta"]),
-                _short(item["cap"]["delta"]) if item["cap"] else "no cap",
+                _of_cap(item, "epsilon"),
+                _of_cap(item, "delta"),
                 len(item["unfinished"]),
             )
             for item in summary["populations"]
@@ -69,7 +65,7 @@ def show(
                     r["kind"],
                     r.get("population", ""),
                     _short(r["epsilon"]) if "epsilon" in r else "",
-                    r.get("purpose") or r.get("reason") or r.get("outcome") or "",
+                    r.get("purpose") or r.get("reason") or r.get("outcome") or r.get("declaration") or "",
                 )
                 for r in summary["history"]
             ],
@@ -83,7 +79,7 @@ def verify(
     against: Annotated[
         list[Path] | None,
         typer.Option(
-            "--against", metavar="FILE", help="Certificates that must be anchored in this ledger. May be repeated."
+            "--against", metavar="FILE", help="A bundle or certificate that must be anchored here. May be repeated."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -91,7 +87,7 @@ def verify(
     """Check the chain of rows; with certificates, that none of their charges was cut off."""
     from dpsynth import certificate
 
-    check = _open(path).verify(against=[certificate.statement_of(_json(file)) for file in against or []]).to_dict()
+    check = _open(path).verify(against=[certificate.read(file) for file in against or []]).to_dict()
     if as_json:
         emit({**check, "exit_code": OK})
         return OK
@@ -192,13 +188,9 @@ def _open(path: Path) -> Any:
     return Ledger.open(path, create=False)
 
 
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise InputError(f"certificate {str(file)!r} cannot be read") from None
-    except ValueError:
-        raise InputError(f"certificate {str(file)!r} is not JSON") from None
+def _of_cap(item: Mapping[str, Any], name: str) -> str:
+    cap = item["cap"]
+    return f"{_short(item['spent'][name])} of {_short(cap[name])}" if cap else f"{_short(item['spent'][name])}, no cap"
 
 
 def _short(amount: str) -> str:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from dpsynth.sources.csv_file import CsvFile
 
 
 class Tier(StrEnum):
@@ -29,6 +32,10 @@ class Disclosure(StrEnum):
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file.")
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option("--delimiter", metavar="CHAR", help="Of a text file. Default: comma; tab for .tsv."),
 ]
 SchemaPath = Annotated[Path, typer.Option("--schema", metavar="FILE", help="The public data dictionary of the table.")]
 Epsilon = Annotated[
@@ -68,3 +75,12 @@ Disclose = Annotated[
         "--disclosure", help="verdicts: no measured values. reviewer: values too, for readers cleared for them."
     ),
 ]
+
+
+def source(data: str, delimiter: str | None) -> str | CsvFile:
+    """What the pipeline reads: the file, with its delimiter where one was given."""
+    if delimiter is None:
+        return data
+    from dpsynth.sources.csv_file import CsvFile
+
+    return CsvFile(data, delimiter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -165,4 +166,8 @@ def test(
 def _limit(rule: Any) -> str:
     if rule.op == "report_only":
         return "is reported"
-    return f"{rule.op} {rule.ref if rule.ref else rule.value}"
+    if rule.ref:
+        return f"{rule.op} {rule.ref}"
+    if isinstance(rule.value, list):
+        return f"{rule.op} " + (", ".join(map(str, rule.value)) or "nothing")
+    return f"{rule.op} {rule.value if isinstance(rule.value, str) else json.dumps(rule.value)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from dpsynth.cli.options import (
     AsJson,
     AuditTier,
     Data,
+    Delimiter,
     Delta,
     Disclose,
     Disclosure,
@@ -25,8 +27,13 @@ from dpsynth.cli.options import (
     Synthesizer,
     Tier,
     WaiversPath,
+    source,
 )
 from dpsynth.cli.progress import Stages
+from dpsynth.errors import ConfigError
+
+if TYPE_CHECKING:
+    from policies import Waiver
 
 
 def command(
@@ -56,6 +63,13 @@ def command(
     tier: AuditTier = Tier.STANDARD,
     waivers: WaiversPath = None,
     seed: Seed = None,
+    purpose: Annotated[str | None, typer.Option("--purpose", metavar="TEXT", help="What the release is for.")] = None,
+    recipient: Annotated[str | None, typer.Option("--recipient", metavar="TEXT", help="Who it is for.")] = None,
+    approval: Annotated[
+        list[str] | None,
+        typer.Option("--approval", metavar="ROLE=NAME", help="Who approved it, in which role. May be repeated."),
+    ] = None,
+    delimiter: Delimiter = None,
     force: Force = False,
     disclosure: Disclose = Disclosure.VERDICTS,
     as_json: AsJson = False,
@@ -65,7 +79,7 @@ def command(
 
     with Stages() as progress:
         result = pipeline.release(
-            data,
+            source(data, delimiter),
             schema=schema,
             policy=policy,
             out=out,
@@ -79,13 +93,27 @@ def command(
             seed=seed,
             tier=tier.value,
             waivers=_waivers(waivers),
+            approvals=_approvals(approval or []),
+            purpose=purpose,
+            recipient=recipient,
             force=force,
             progress=progress,
         )
     return outcome.show(result, as_json=as_json, disclosure=disclosure)
 
 
-def _waivers(path: Path | None) -> tuple[object, ...]:
+def _approvals(given: list[str]) -> tuple[dict[str, str], ...]:
+    """Approvals as the evidence holds them; the day is today's."""
+    approvals = []
+    for item in given:
+        role, equals, name = item.partition("=")
+        if not (role.strip() and equals and name.strip()):
+            raise ConfigError(f"approval={item!r} must have the form ROLE=NAME")
+        approvals.append({"role": role.strip(), "name": name.strip(), "date": datetime.now(UTC).date().isoformat()})
+    return tuple(approvals)
+
+
+def _waivers(path: Path | None) -> tuple[Waiver, ...]:
     if path is None:
         return ()
     import policies

@@ -29,18 +29,15 @@ def command(
 ) -> int:
     """Draw the report of a release again."""
     import reports
+    from dpsynth import certificate
+    from dpsynth.bundle import CERTIFICATE
 
     check_free(out, force)
     internal = source / "internal" if source.is_dir() else source.parent
     evidence = _json(internal / "evidence.json" if source.is_dir() else source, "evidence")
     decision = _json(internal / "decision.json", "decision")
-    envelope = internal.parent / "public" / "certificate.dsse.json"
-    statement = None
-    if envelope.exists():
-        from dpsynth import certificate
-    from dpsynth.bundle import CERTIFICATE
-
-        statement = certificate.statement_of(_json(envelope, "certificate"))
+    envelope = internal.parent / "public" / CERTIFICATE
+    statement = certificate.read(envelope) if envelope.exists() else None
     audience = "public" if public else "reviewer"
     write_text(reports.render(evidence, decision, statement, audience=audience), out)
     if as_json:

@@ -44,7 +44,7 @@ def lint(
     panel(
         "SCHEMA IS VALID",
         [
-            ("fields", f"{len(schema.modelled)} modelled, {len(schema.identifiers)} identifiers that are never read"),
+            ("fields", f"{len(schema.modelled)} modelled; identifiers, never modelled: {len(schema.identifiers)}"),
             (
                 "privacy unit",
                 f"{unit.name}, " + ("one row each" if unit.field is None else f"at most {unit.max_rows} rows each"),

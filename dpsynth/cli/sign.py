@@ -10,6 +10,7 @@ import typer
 from dpsynth.cli.console import emit, panel
 from dpsynth.cli.exits import OK
 from dpsynth.cli.options import AsJson
+from dpsynth.cli.verify import signers
 
 
 def command(
@@ -23,9 +24,9 @@ def command(
     """Add your signature to a bundle's certificate, after checking every file it names."""
     from dpsynth import certificate
 
-    roles = certificate.sign_bundle(bundle, key, role)
+    report = certificate.sign_bundle(bundle, certificate.SigningKey.read(key), role)
     if as_json:
-        emit({"bundle": str(bundle), "signatures": roles, "exit_code": OK})
+        emit({**report.to_dict(), "exit_code": OK})
         return OK
-    panel("SIGNED", [("bundle", str(bundle)), ("signatures", ", ".join(roles))], style="green")
+    panel(f"SIGNED AS {role.upper()}", [("bundle", str(bundle)), *signers(report)], style="green")
     return OK

@@ -9,7 +9,20 @@ import typer
 
 from dpsynth.cli.console import emit, note, panel
 from dpsynth.cli.exits import OK
-from dpsynth.cli.options import AsJson, Data, Delta, Epsilon, Force, LedgerPath, Rows, SchemaPath, Seed, Synthesizer
+from dpsynth.cli.options import (
+    AsJson,
+    Data,
+    Delimiter,
+    Delta,
+    Epsilon,
+    Force,
+    LedgerPath,
+    Rows,
+    SchemaPath,
+    Seed,
+    Synthesizer,
+    source,
+)
 from dpsynth.cli.progress import Stages
 from dpsynth.cli.tables import check_free, check_table_path, write_table
 
@@ -25,6 +38,7 @@ def command(
     model: Annotated[Path | None, typer.Option("--model", metavar="FILE", help="Also save the fitted model.")] = None,
     ledger: LedgerPath = None,
     seed: Seed = None,
+    delimiter: Delimiter = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
@@ -36,7 +50,7 @@ def command(
 
     with Stages() as progress:
         made = pipeline.synthesize(
-            data,
+            source(data, delimiter),
             schema=schema,
             epsilon=epsilon,
             delta=delta,

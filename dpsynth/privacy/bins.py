@@ -63,7 +63,8 @@ class IntervalTree:
         cuts = [0]
         held = 0.0
         for low, high, mass in leaves:
-            if held > 0.0 and held + mass > 1.5 * target:
+            # Even an empty stretch is a bin of its own before a heavy leaf: joined, it would smear a spike over itself.
+            if low > cuts[-1] and held + mass > 1.5 * target:
                 cuts.append(low)
                 held = 0.0
             held += mass

@@ -102,6 +102,6 @@ class Filter:
         if not 0.0 < rho < math.inf:
             raise BudgetError(f"{what} asks rho={rho!r}; a spend must be > 0 and finite")
         # One part in 1e12 is the rounding of "spend all that is left"; `_SAFETY` in the conversion pays for it a thousand times over.
-        if math.fsum([*self._spent, rho]) > self.total * (1.0 + 1e-12):
+        if not math.fsum([*self._spent, rho]) <= self.total * (1.0 + 1e-12):
             raise BudgetError(f"{what} asks rho={rho:.6g}, but {self.left:.6g} of total_rho={self.total:.6g} is left")
         self._spent.append(rho)

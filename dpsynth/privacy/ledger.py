@@ -111,11 +111,11 @@ class WhatIf:
     releases_left: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; amounts as decimal strings."""
+        """Plain JSON: epsilon as a number, delta as a decimal string."""
         return {
             "allowed": self.allowed,
             "before": self.before.to_dict(),
-            "after": {"epsilon": plain(self.epsilon_after), "delta": plain(self.delta_after)},
+            "after": {"epsilon": float(self.epsilon_after), "delta": plain(self.delta_after)},
             "cap": None if self.cap is None else self.cap.to_dict(),
             "releases_left": self.releases_left,
         }
@@ -348,7 +348,7 @@ class Ledger:
         return [{**json.loads(body), "hash": digest} for _, body, _, digest in rows]
 
     def show(self) -> dict[str, Any]:
-        """Totals per population and unit, plain JSON; amounts as decimal strings."""
+        """Totals per population and unit, plain JSON: epsilon and rho as numbers, delta as a decimal string."""
         book = self._book()
         keys = sorted({e.key for e in book.entries.values()} | set(book.caps) | set(book.overlaps))
         return {
@@ -366,7 +366,7 @@ class Ledger:
                     "cap": book.caps[key].to_dict() if key in book.caps else None,
                     "spent": book.spent(key).to_dict(),
                     "unfinished": [
-                        {"id": e.id, "state": e.state, "epsilon": plain(e.epsilon), "purpose": e.purpose}
+                        {"id": e.id, "state": e.state, "epsilon": float(e.epsilon), "purpose": e.purpose}
                         for e in book.entries.values()
                         if e.key == key and e.state in ("reserved", "read")
                     ],
@@ -548,7 +548,8 @@ def _cap_row(key: Key, cap: Cap, reason: str, approved_by: str) -> dict[str, Any
         "kind": "cap",
         "population": key[0],
         "unit": key[1],
-        **cap.to_dict(),
+        "epsilon": plain(cap.epsilon),
+        "delta": plain(cap.delta),
         "reason": reason,
         "approved_by": approved_by,
     }

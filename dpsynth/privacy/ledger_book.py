@@ -93,9 +93,9 @@ class Cap:
             return self
         return Cap(min(self.epsilon, other.epsilon), min(self.delta, other.delta))
 
-    def to_dict(self) -> dict[str, str]:
-        """Decimal strings."""
-        return {"epsilon": plain(self.epsilon), "delta": plain(self.delta)}
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: epsilon as a number, delta as a decimal string, as everywhere in evidence."""
+        return {"epsilon": float(self.epsilon), "delta": plain(self.delta)}
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ class Spent:
         return cap is None or (self.epsilon <= cap.epsilon and self.delta <= cap.delta)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; amounts as decimal strings."""
+        """Plain JSON: epsilon and rho as numbers, delta as a decimal string."""
         return {
-            "epsilon": plain(self.epsilon),
+            "epsilon": float(self.epsilon),
             "delta": plain(self.delta),
-            "rho": None if self.rho is None else plain(self.rho),
+            "rho": None if self.rho is None else float(self.rho),
             "releases": self.releases,
             "attempts": self.attempts,
             "unfinished": self.unfinished,

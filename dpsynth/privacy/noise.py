@@ -76,12 +76,19 @@ def exponential_mechanism(scores: npt.NDArray[np.float64], epsilon: float, sensi
 
 def gaussian_stddev(sensitivity: float, rho: float) -> float:
     """Noise scale at which an L2 ``sensitivity`` costs ``rho``, rounded up."""
+    _check_rho(rho)
     return sensitivity / math.sqrt(2.0 * rho) * (1.0 + 1e-12)
 
 
 def selection_epsilon(rho: float) -> float:
     """The exponential mechanism's parameter that costs ``rho`` = epsilon^2 / 8, rounded down."""
+    _check_rho(rho)
     return math.sqrt(8.0 * rho) * (1.0 - 1e-12)
+
+
+def _check_rho(rho: float) -> None:
+    if not 0.0 < rho < math.inf:
+        raise BudgetError(f"rho={rho!r} must be > 0 and finite; is the budget spent?")
 
 
 @cache

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.errors import BudgetError, ConfigError
-from dpsynth.marginals import DP, Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, count
+from dpsynth.marginals import DP, Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, count
 from dpsynth.privacy import bins, noise
 from dpsynth.privacy.budget import Filter, PrivacyBudget
 from dpsynth.privacy.transcript import Transcript
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Exact tables kept for reuse inside the kernel, in cells; beyond this they are counted again.
 _CACHE_CELLS = 20_000_000
+# Largest cell of a model that counts are compared with: sums of a million such cells stay far inside 64 bits.
+_LARGEST_MODEL = 1 << 42
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,11 @@ class PrivateData:
         """Records that are coded already. Without ``unit_ids`` each row is one unit."""
         if unit_ids is None and unit.max_rows != 1:
             raise ConfigError(f"unit {unit.name!r} has maxRows={unit.max_rows}, so the rows need unit ids")
+        table = _inside(table)
         units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
+        if units.dtype.kind not in "iu" or units.shape != (table.n_rows,):
+            # NaN differs from itself, so every row with a float key would be a unit of its own.
+            raise ConfigError("unit_ids must be whole numbers, one for each row")
         if unit_ids is not None:
             keep = bounded_rows(units, unit.max_rows, _coins(hook, "contribution_bounding"))
             table, units = table.take(keep), units[keep]
@@ -247,6 +253,7 @@ class PrivateData:
 
         A row moves each error by at most 1, so the vector of m errors has L2 sensitivity k sqrt(m). The models are integers, hence so are the errors.
         """
+        self._check_models(cliques, models)
         sensitivity = self.unit.score_sensitivity() * math.sqrt(len(cliques))
         answer, stddev = self._gaussian(
             rho,
@@ -273,8 +280,13 @@ class PrivateData:
 
         Weights are integers and penalties are rounded to 1/1024, so scores are exact in floats and move by at most max(weight) * k per unit.
         """
+        self._check_models(cliques, models)
         importance = np.ones(len(cliques), dtype=np.int64) if weights is None else weights
+        if importance.dtype.kind not in "iu" or not 0 < importance.max() < _LARGEST_MODEL or importance.min() < 0:
+            raise ConfigError("weights must be whole numbers >= 0, not all 0")
         offset = np.zeros(len(cliques)) if penalties is None else np.rint(penalties * 1024.0) / 1024.0
+        if not np.all(np.abs(offset) < _LARGEST_MODEL):
+            raise ConfigError("penalties must be finite")
         sensitivity = self.unit.score_sensitivity() * float(importance.max())
         epsilon = noise.selection_epsilon(rho)
         event = {
@@ -378,6 +390,14 @@ class PrivateData:
         noisy = self._account.hook(event, answer, lambda: noise.discrete_gaussian(answer, stddev, sensitivity, rho))
         return np.asarray(noisy, dtype=np.int64), stddev
 
+    def _check_models(self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]]) -> None:
+        """Refuse models under which a row could move an error by more than one: other shapes broadcast, huge integers wrap round."""
+        for clique, model in zip(cliques, models, strict=True):
+            if model.dtype.kind not in "iu" or model.shape != self.domain.shape(clique):
+                raise ConfigError(f"the model of {', '.join(clique)} must be whole numbers in the shape of the clique")
+            if model.size and not -_LARGEST_MODEL < int(model.min()) <= int(model.max()) < _LARGEST_MODEL:
+                raise ConfigError(f"the model of {', '.join(clique)} has cells beyond {_LARGEST_MODEL}")
+
     def _errors(self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         """|count - model|_1 over all cells of each clique."""
         return np.array(
@@ -406,6 +426,17 @@ class PrivateData:
             raise BudgetError("there is no encoder to bin by")
         return PrivateData(encoder.bin(self._table.columns), self._account, encoder, self._audit)
 
+
+
+def _inside(table: CodedTable) -> CodedTable:
+    """Codes clipped to the domain: a code beyond it would raise when it is counted, and one record must not be able to do that."""
+    columns = {}
+    for attribute in table.domain:
+        codes = table.columns[attribute.name]
+        if codes.dtype.kind not in "iu" or codes.shape != (table.n_rows,):
+            raise ConfigError(f"codes of column {attribute.name!r} must be whole numbers, as many as in every other column")
+        columns[attribute.name] = np.clip(codes.astype(np.int64), 0, attribute.size - 1).astype(code_dtype(attribute.size))
+    return CodedTable(table.domain, columns)
 
 
 def _coins(hook: noise.Hook, stage: str) -> int:

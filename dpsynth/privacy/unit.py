@@ -30,8 +30,9 @@ class PrivacyUnit:
     neighbours: str = ADD_REMOVE
 
     def __post_init__(self) -> None:
-        if self.max_rows < 1:
-            raise ConfigError(f"maxRows={self.max_rows} of unit {self.name!r} must be >= 1")
+        # A fraction would keep one row more than the sensitivity counts, and NaN passes every comparison.
+        if not isinstance(self.max_rows, int) or self.max_rows < 1:
+            raise ConfigError(f"maxRows={self.max_rows!r} of unit {self.name!r} must be a whole number >= 1")
         if self.neighbours not in NEIGHBOURS:
             raise ConfigError(f"neighbours={self.neighbours!r} must be one of {', '.join(NEIGHBOURS)}")
 
@@ -60,10 +61,12 @@ def keyed_uniform(units: npt.NDArray[np.int64], ordinals: npt.NDArray[np.int64] 
     """A 64-bit draw for each (unit, ordinal) under a random ``key``: splitmix64's finaliser over the mixed words.
 
     One unit's draws depend on the key and on that unit alone, so a neighbour that gains or loses a unit leaves every other draw as it was.
+    Each word is mixed in before the next is added: in a plain sum, unit u's coin 1 would be unit u+1's coin 0.
     """
     with np.errstate(over="ignore"):
-        state = units.astype(np.uint64) ^ np.uint64(key & 0xFFFFFFFFFFFFFFFF)
-        for word in (np.asarray(ordinals).astype(np.uint64), np.uint64((key >> 64) & 0xFFFFFFFFFFFFFFFF)):
+        state: npt.NDArray[np.uint64] = np.full(len(units), key & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
+        words = (units.astype(np.uint64), np.asarray(ordinals).astype(np.uint64), np.uint64((key >> 64) & 0xFFFFFFFFFFFFFFFF))
+        for word in words:
             state = state + np.uint64(0x9E3779B97F4A7C15) + word
             state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

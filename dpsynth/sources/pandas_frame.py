@@ -52,7 +52,7 @@ def _array(column: pd.Series[Any]) -> pa.Array:
     if isinstance(dtype, pd.ArrowDtype):
         return _combined(pa.array(column.array))
     if isinstance(dtype, pd.SparseDtype):
-        return _array(column.sparse.to_dense())
+        return _array(column.astype(dtype.subtype))
     if isinstance(dtype, pd.DatetimeTZDtype) or getattr(dtype, "kind", "O") in _ARROW_KINDS:
         return _combined(pa.array(column, from_pandas=True))
     return _texts(column)
