@@ -230,7 +230,7 @@ def readme(said: Mapping[str, Any], names: Sequence[str]) -> str:
         "",
         f"## {_plain(release['title'])}",
         "",
-        "No row of this table is a record of a real person. A model with noise in it made them up.",
+        "Every row was drawn from a model with noise in it, not taken from a person. A row may resemble one by chance.",
         "",
         "| | |",
         "|---|---|",

@@ -258,7 +258,7 @@ class Encoder:
         Touches private data and spends nothing: only the kernel and code that stays internal may call it on a private
         table. A cell outside the bounds is clipped. A missing cell goes to the missing level, else to ``dp:other``. A
         cell that does not parse or is not in the list goes to ``dp:other``, else to the missing level. Where there is
-        neither, both go to ``dp:unseen``. A row without a unit key is a unit of its own.
+        neither, both go to ``dp:unseen``. Rows without a unit key are one unit together.
         """
         parts: dict[str, list[Codes]] = {name: [] for name in self._columns}
         keys: list[pa.Array] = []
@@ -388,23 +388,19 @@ def _join(chunks: list[Codes], size: int) -> Codes:
 
 
 def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
-    """Equal keys get equal numbers, a 64-bit hash of the key alone; each row without a key gets one of its own.
+    """Equal keys get equal numbers, a 64-bit hash of the key alone; rows without a key share one number.
 
-    A unit's number must not depend on who else is in the table: contribution bounding draws its coins from it. Two of
-    a million keys collide with probability 3e-8; they would then share one unit's allowance of rows.
+    A unit's number must not depend on who else is in the table: contribution bounding draws its coins from it. Two of a million keys
+    collide with probability 3e-8; they would then share one unit's allowance of rows. Rows without a key could all be one person's,
+    so together they get the allowance of one.
     """
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if not keys:
         return np.zeros(0, dtype=np.int64)
-    encoded = pa.chunked_array(keys).combine_chunks().dictionary_encode()
-    places: npt.NDArray[np.int64] = np.array(
-        pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-    )
-    alone = places < 0
-    texts = [*encoded.dictionary.to_pylist(), *(f"\0{i}" for i in range(int(alone.sum())))]
-    places[alone] = len(encoded.dictionary) + np.arange(int(alone.sum()))
-    numbers: npt.NDArray[np.int64] = pd.util.hash_array(np.array(texts, dtype=object), categorize=False).view(np.int64)
+    encoded = pa.chunked_array(keys).combine_chunks().dictionary_encode(null_encoding="encode")
+    texts = ["\0" if text is None else text for text in encoded.dictionary.to_pylist()]
+    numbers = pd.util.hash_array(np.array(texts, dtype=object), categorize=False).view(np.int64)
+    places: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return numbers[places]

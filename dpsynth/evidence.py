@@ -59,6 +59,7 @@ def build(
     suite: Mapping[str, Any],
     fidelity: Mapping[str, Any],
     similarity: Mapping[str, Any],
+    content: Mapping[str, Any],
     reservation: Reservation | None,
     ledger_head: str | None,
     seconds: Mapping[str, float],
@@ -96,7 +97,7 @@ def build(
         "audits": suite,
         "fidelity": fidelity,
         "similarity": similarity,
-        "content": _content(results),
+        "content": content,
         "budget": _budget(reservation, ledger_head),
         "label": {"synthetic": True},
         "bundle": {"public": {"non_dp_real_statistics": 0}},
@@ -187,14 +188,6 @@ def _graph(model: SyntheticModel) -> dict[str, Any]:
     return {
         "nodes": [{"name": a.name, "size": a.size, "stddev": best.get((a.name,))} for a in model.domain],
         "edges": [{"clique": list(clique), "stddev": stddev} for clique, stddev in best.items() if len(clique) > 1],
-    }
-
-
-def _content(results: Mapping[str, Any]) -> dict[str, Any]:
-    details: Mapping[str, Any] = results.get("direct_identifiers", {}).get("details", {})
-    return {
-        "luhn_valid_pan_outside_test_bins": details.get("luhn_valid_pan_outside_test_bins"),
-        "identifier_like_columns": details.get("identifier_like_columns"),
     }
 
 

@@ -283,6 +283,15 @@ def load(path: str | Path) -> SyntheticModel:
         raise InputError(f"model file {str(path)!r} is not a dpsynth model") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise InputError(f"model file {str(path)!r} has another format; this version reads {FORMAT}")
+    try:
+        model = _restored(meta, arrays)
+        _check_restored(model)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise InputError(f"model file {str(path)!r} is damaged: its parts do not fit together") from None
+    return model
+
+
+def _restored(meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> SyntheticModel:
     spec = meta["tree"]
     tree = JunctionTree(
         tuple(spec["sizes"]),
@@ -317,6 +326,33 @@ def load(path: str | Path) -> SyntheticModel:
         encoder=encoder,
         refinement=refinement,
     )
+
+
+def _check_restored(model: SyntheticModel) -> None:
+    """Refuse tables that do not fit the tree, the domain and each other, or hold something else than weights."""
+    tree, domain = model.beliefs.tree, model.domain
+    refined = () if model.refinement is None else model.refinement.targets
+    weights = [*zip(tree.cliques, model.beliefs.tables, strict=True), *refined]
+    sound = (
+        math.isfinite(model.total)
+        and tree.sizes == tuple(a.size for a in model.model_domain)
+        and {a for clique in tree.cliques for a in clique} == set(range(len(domain)))
+        and len(tree.cliques) == len(tree.parents) == len(tree.separators)
+        and all(
+            parent < i and (set(separator) == set(tree.cliques[i]) & set(tree.cliques[parent]) if i else parent == -1)
+            for i, (parent, separator) in enumerate(zip(tree.parents, tree.separators, strict=True))
+        )
+        and all(t.shape == tuple(tree.sizes[a] for a in axes) and _are_weights(t) for axes, t in weights)
+        and all(t.shape == (domain[name].size,) for name, t in model.recoding.levels.items())
+        and all(t.shape == (domain[name].size,) and _are_weights(t) for name, t in model.within.items())
+        and all(math.isfinite(m.stddev) and m.clique == domain.ordered_clique(m.clique) for m in model.measurements)
+    )
+    if not sound:
+        raise ValueError("the parts of the model do not fit together")
+
+
+def _are_weights(table: npt.NDArray[Any]) -> bool:
+    return bool(table.dtype == np.float64 and np.all(np.isfinite(table)) and np.all(table >= 0.0))
 
 
 def _copied(beliefs: Beliefs, targets: Sequence[tuple[int, ...]]) -> Beliefs:

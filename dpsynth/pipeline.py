@@ -114,6 +114,7 @@ def release(
     """
     import audits
     import policies
+    from audits.registry import TIERS
 
     step = _Stages(progress)
     # --- before any record
@@ -126,8 +127,8 @@ def release(
         raise ConfigError(f"rows={rows} must be >= 1")
     if seed is None:
         seed = secrets.randbits(32)
-    if tier not in audits.TIERS:
-        raise ConfigError(f"tier={tier!r} must be one of {', '.join(audits.TIERS)}")
+    if tier not in TIERS:
+        raise ConfigError(f"tier={tier!r} must be one of {', '.join(TIERS)}")
     with bundles.BundleWriter(out, force=force) as writer:
         with _charged(ledger, schema, budget, f"release of {schema.dataset}", cap) as account:
             # --- real records, from here to the fitted model
@@ -160,9 +161,9 @@ def release(
                     progress=progress,
                 ).to_dict()
             with step("compare"):
-                compared = {name: tables[name] for name in ("train", "control", "synthetic", "columns")}
-                fidelity = audits.fidelity(**compared, seed=seed)
-                similarity = audits.similarity(**compared, seed=seed)
+                compared = audits.AuditInput(**tables, claim=claim, tier=tier, seed=seed)
+                content = audits.scan_content(tables["synthetic"], tables["columns"])
+                fidelity, similarity = audits.measure_fidelity(compared), audits.measure_similarity(compared)
             # --- decision
             facts = evidence.ReleaseFacts(
                 id=uuid.uuid4().hex,
@@ -180,7 +181,7 @@ def release(
             # The fit's transcript, with the stamp that the audit read the records.
             fitted = replace(model, transcript=private.transcript())
             document = evidence.build(
-                facts, schema, fitted, claim, suite, fidelity, similarity, account.reservation, account.head, step.seconds
+                facts, schema, fitted, claim, suite, fidelity, similarity, content, account.reservation, account.head, step.seconds
             )
             document = json.loads(json.dumps(document, allow_nan=False))
             decision = policies.evaluate(document, rules, waivers=waivers, now=facts.created)

@@ -458,7 +458,12 @@ class Schema:
 
     def lint(self) -> list[str]:
         """Advice on what is allowed but probably not meant; empty when there is none. Reads no record."""
-        advice = [f"field {field.name!r} {text}" for field in self.fields for text in _lint_field(field)]
+        advice = [f"field {field.name!r} {text}" for field in self.modelled for text in _lint_field(field)]
+        for field in self.modelled:
+            if field.missing_values != self.missing_values and not field.nullable and field.other is None:
+                advice.append(
+                    f"field {field.name!r} declares missing values but is not dp:nullable; dp:unseen will replace them"
+                )
         roles = {field.role for field in self.modelled}
         if "quasi" not in roles:
             advice.append(
@@ -483,13 +488,9 @@ class Schema:
 
 
 def _lint_field(field: Field) -> Iterable[str]:
-    if field.role == "identifier":
-        return
     words = field.name.lower().replace("-", "_").split("_")
     if {"id", "ssn", "mrn", "email", "phone", "iban", "uuid", "name", "address"} & set(words):
         yield 'looks like an identifier by its name; if it is one, set "dp:role": "identifier"'
-    if field.missing_values != ("",) and not field.nullable and field.other is None:
-        yield "declares missing values but is not dp:nullable; they will be replaced by its dp:unseen value"
     if field.categories is not None and len(field.categories) > 500:
         yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"
     if field.type in RESOLUTIONS and field.resolution in (None, "day", "hour", "minute", "second"):
@@ -616,7 +617,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         missing_values=tuple(item.get("missingValues", missing)),
         true_values=tuple(item.get("trueValues", TRUE_VALUES)),
         false_values=tuple(item.get("falseValues", FALSE_VALUES)),
-        bins=tuple(_bound(name, kind, "dp:bins", edge) for edge in bins) if isinstance(bins, list) else bins,
+        bins=tuple(_bound(name, kind, "dp:bins", edge) for edge in bins) if isinstance(bins, list) else _whole(bins),
         resolution=item.get("dp:resolution"),
         format=item.get("format"),
         fake=item.get("dp:fake"),
@@ -626,7 +627,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
 
 def _text(value: object) -> str:
     """A declared category as text; whole numbers without a decimal point."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(_whole(value))
 
 
 def _unseen(name: str, kind: str, value: Any) -> Any:
@@ -650,7 +651,12 @@ def _bound(name: str, kind: str, key: str, value: Any) -> Any:
             ) from None
         moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
         return moment if kind == "datetime" else moment.date()
-    return int(value) if kind == "integer" and isinstance(value, float) and value.is_integer() else value
+    return _whole(value) if kind == "integer" else value
+
+
+def _whole(value: Any) -> Any:
+    """JSON does not tell 10 from 10.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _json(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -78,7 +78,9 @@ def verify(
     for id_ in (said["release"]["id"], *(signature.public.keyid for signature in parsed.signatures)):
         if revoked and id_ in revoked:
             raise VerificationError(f"{id_} was revoked: {revoked[id_]}")
-    internal, warnings = _check_internal(root.parent / "internal", said)
+    # A public folder that travelled alone, under a name of its own, may lie beside a stranger's internal folder.
+    beside = root.parent / "internal" if root.name == "public" else None
+    internal, warnings = ("absent", ()) if beside is None else _check_internal(beside, said)
     today = (now or datetime.now(UTC)).astimezone(UTC).date()
     if said["reassess_by"] is not None and date.fromisoformat(said["reassess_by"]) < today:
         warnings = (*warnings, f"the release was to be reassessed by {said['reassess_by']}")
@@ -234,19 +236,20 @@ def _check_internal(internal: Path, said: Mapping[str, Any]) -> tuple[str, tuple
     warnings = (f"internal/{added[0]} was added after certification",) if added else ()
     if not {"evidence.json", "policy.json", "decision.json"} <= set(files):
         return "matched", (*warnings, "internal/ has no evidence, policy or decision: no verdict was derived")
-    _rederive(internal, said)
+    _rederive(internal, files, said)
     return "rederived", warnings
 
 
-def _rederive(internal: Path, said: Mapping[str, Any]) -> None:
-    """Judge the evidence again by the policy in force then, at the time of the decision, and compare every rule."""
+def _rederive(internal: Path, files: Collection[str], said: Mapping[str, Any]) -> None:
+    """Judge the evidence again by the policy in force then, at the time of the decision, and compare every rule.
+
+    Only certified ``files`` are looked at: a waiver that was added later changes nothing.
+    """
     import policies
 
     evidence, decided = _json(internal / "evidence.json"), _json(internal / "decision.json")
     rules: Any = _json(internal / "policy.json")
-    waivers: Any = {"waivers": []}
-    if (internal / "waivers.json").is_file():
-        waivers = _json(internal / "waivers.json")
+    waivers: Any = _json(internal / "waivers.json") if "waivers.json" in files else {"waivers": []}
     try:
         derived = policies.evaluate(
             evidence,

@@ -41,6 +41,7 @@ def command(
     The ledger is capped at epsilon 9: the fourth demonstration is refused, unless --force starts a new count.
     """
     from dpsynth import datasets, pipeline
+    from dpsynth.cli.broken import CopyRows
     from dpsynth.cli.copying import Copying
 
     name = "sipp-401k" if finance else "rand-hie"

@@ -60,7 +60,8 @@ def _maximal(cliques: Iterable[Iterable[int]], sizes: Sequence[int], logs: list[
     best_cells = math.inf
     for by_fill in (False, True):
         found = _eliminate(list(neighbours), weights, by_fill)
-        cells = sum(math.exp(sum(weights[a] for a in _bits(mask))) for mask in found)
+        # Capped where floats end: trees of that size are only ever refused.
+        cells = sum(math.exp(min(700.0, sum(weights[a] for a in _bits(mask)))) for mask in found)
         if cells < best_cells * (1.0 - 1e-9):
             best, best_cells = found, cells
     return best

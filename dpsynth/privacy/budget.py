@@ -60,7 +60,7 @@ def epsilon_of(rho: float, delta: float) -> float:
             high = middle
         else:
             low = middle
-    return high / _SAFETY
+    return high
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ class Filter:
 
     @property
     def left(self) -> float:
-        return max(0.0, self.total - self.spent)
+        """What may still be spent. Less than a part in 1e9 of the total is rounding, not a budget for another fit."""
+        left = self.total - self.spent
+        return left if left > 1e-9 * self.total else 0.0
 
     def spend(self, rho: float, what: str) -> None:
         """Charge ``rho`` or raise `BudgetError` and charge nothing."""

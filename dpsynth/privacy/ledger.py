@@ -145,8 +145,8 @@ class Ledger:
     >>> ticket = ledger.reserve("patients", "person", "0.5", "1e-6", None, cap=("1", "1e-5"), purpose="teaching file")
     >>> ticket = ledger.mark_read(ticket)  # from here on the charge stays
     >>> ticket = ledger.commit(ticket, outcome="permitted")
-    >>> str(ledger.spent("patients", "person").epsilon)
-    '0.500000000000'
+    >>> ledger.spent("patients", "person").to_dict()["epsilon"]
+    0.5
     """
 
     path: Path

@@ -226,11 +226,12 @@ class Book:
 
     def attempts(self, key: Key, purpose: str) -> int:
         """How often ``purpose`` was tried on ``key`` since it last succeeded; ungated runs learn no verdict."""
-        count = 0
+        count, epoch = 0, self.epochs.get(key, 0)
         for entry in self.entries.values():
-            if entry.key != key or entry.purpose != purpose or not entry.charged or entry.outcome == "ungated":
+            if (entry.key, entry.purpose, entry.epoch) != (key, purpose, epoch):
                 continue
-            count = 0 if entry.outcome == "permitted" else count + 1
+            if entry.charged and entry.outcome != "ungated":
+                count = 0 if entry.outcome == "permitted" else count + 1
         return count
 
     def by_idempotency_key(self, idempotency_key: str) -> Entry | None:

@@ -95,7 +95,7 @@ class _Candidate:
         return self.error / self.price
 
 
-WORTH=1.0
+WORTH=1.5
 MOST=1.0
 SHRINK=True
 class _Run:

@@ -34,7 +34,8 @@ class Mst:
         """A tree-shaped model of ``private``, spending all of its budget."""
         private = private.discretised(self.bins_share * private.rho_left)
         rho = private.rho_left
-        one_ways = measure_one_ways(private, self.one_way_share * rho)
+        # A single column has no edges to spend the other shares on.
+        one_ways = measure_one_ways(private, rho * (self.one_way_share if len(private.domain) > 1 else 1.0))
         total = estimate_total(private, one_ways)
         recoding = merge_rare(private.domain, one_ways)
         merged = private.recoded(recoding)
