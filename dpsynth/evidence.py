@@ -1,6 +1,7 @@
 """The evidence of a release: one JSON document that policies judge, the report shows and the certificate is cut from.
 
-Most of it is public fact about the run. The sections ``audits``, ``fidelity``, ``similarity`` and ``seconds`` are functions of real records and stay inside.
+Most of it is public fact about the run. The sections ``audits``, ``fidelity``, ``similarity`` and ``seconds`` are functions of real
+records and stay inside.
 """
 
 from __future__ import annotations
@@ -144,14 +145,18 @@ def _guarantee(
 
 def _dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
     dates = [f.resolution or "day" for f in schema.modelled if f.type in ("date", "datetime")]
-    ages = [f.maximum for f in schema.modelled if f.has_bounds and re.search(r"(^|[^a-z])age([^a-z]|$)", f.name.lower())]
+    ages = [
+        float(f.maximum)
+        for f in schema.modelled
+        if isinstance(f.maximum, (int, float)) and re.search(r"(^|[^a-z])age([^a-z]|$)", f.name.lower())
+    ]
     return {
         "digest": schema.digest,
         "domain_provenance": sorted({a.provenance for a in domain}),
         # Identifier columns are never read; what is released in their place is made up.
         "direct_identifiers": 0,
         "date_precision": max(map(str, dates), key=_RESOLUTION_ORDER.index) if dates else None,
-        "age_top_code": max(map(float, ages)) if ages and all(isinstance(a, (int, float)) for a in ages) else None,
+        "age_top_code": max(ages, default=None),
         "geo_min_population": None,
         "fields": [_field(f, domain) for f in schema.modelled],
     }

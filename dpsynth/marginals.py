@@ -124,7 +124,9 @@ class CodedTable:
 
 
 def count(table: CodedTable, clique: Sequence[str]) -> Counts:
-    """Exact contingency table over ``clique``, shape ``domain.shape(clique)``. Touches records: only the kernel calls it on private ones."""
+    """Exact contingency table over ``clique``, shape ``domain.shape(clique)``. Touches records: only the kernel calls it on private
+    ones.
+    """
     shape = table.domain.shape(clique)
     if not clique:
         return np.array(table.n_rows, dtype=np.int64)
@@ -145,7 +147,8 @@ def flat_index(columns: Sequence[Codes], shape: Sequence[int]) -> npt.NDArray[np
 class Measurement:
     """A noisy answer, already paid for: everything computed from it is post-processing.
 
-    ``values`` has shape ``domain.shape(clique)`` and estimates counts (``form="marginal"``) or the residual, the part of the marginal that sums to
+    ``values`` has shape ``domain.shape(clique)`` and estimates counts (``form="marginal"``) or the residual, the part of the marginal
+    that sums to
     zero along every axis (``form="residual"``). ``stddev`` is that of the noise in one cell, in records.
     """
 

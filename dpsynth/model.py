@@ -190,7 +190,7 @@ class SyntheticModel:
             archive.writestr(zipfile.ZipInfo("model.json", (1980, 1, 1, 0, 0, 0)), json.dumps(meta, sort_keys=True))
             for name, array in arrays.items():
                 raw = io.BytesIO()
-                np.lib.format.write_array(raw, np.ascontiguousarray(array), allow_pickle=False)
+                np.save(raw, np.ascontiguousarray(array), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), raw.getvalue(), zipfile.ZIP_DEFLATED)
         return buffer.getvalue()
 
@@ -204,7 +204,7 @@ class SyntheticModel:
         if not conditions:
             return self.beliefs
         beliefs = _copied(self.beliefs, [(self._index[name],) for name in conditions if name in self.domain])
-        factors = {}
+        factors: dict[tuple[int, ...], npt.NDArray[np.float64]] = {}
         for name, code in conditions.items():
             size = self.domain[name].size
             if not 0 <= code < size:
@@ -230,7 +230,8 @@ class SyntheticModel:
         weights[levels[order], position] = self.within[name][order]
         empty = weights.sum(axis=1) <= 0.0
         weights[empty] = np.arange(width) < sizes[empty][:, None]
-        return order[starts[codes] + systematic_groups(codes, weights, rng)].astype(np.int64)
+        fine: npt.NDArray[np.int64] = order[starts[codes] + systematic_groups(codes, weights, rng)]
+        return fine
 
     def _full_marginal(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
         """Marginal over full levels: the merged marginal, each merged cell spread by the weights within."""
@@ -273,7 +274,7 @@ def load(path: str | Path) -> SyntheticModel:
         with zipfile.ZipFile(path) as archive:
             meta = json.loads(archive.read("model.json"))
             arrays = {
-                name[:-4]: np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+                name[:-4]: np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
                 for name in archive.namelist()
                 if name.endswith(".npy")
             }

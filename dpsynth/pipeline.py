@@ -166,7 +166,7 @@ def release(
                 fidelity, similarity = audits.measure_fidelity(compared), audits.measure_similarity(compared)
             # --- decision
             facts = evidence.ReleaseFacts(
-                id=uuid.uuid4().hex,
+                id=account.reservation.id if account.reservation else uuid.uuid4().hex,
                 created=datetime.now(UTC).replace(microsecond=0),
                 n_rows=len(table),
                 rows_source=rows_source,

@@ -30,7 +30,9 @@ _SAMPLED_ROWS = 50
 
 @dataclass(frozen=True)
 class ToyMechanism:
-    """``recipe`` under ``budget`` for units of at most ``max_rows`` rows; calling it fits a toy table and returns model and sample as bytes."""
+    """``recipe`` under ``budget`` for units of at most ``max_rows`` rows; calling it fits a toy table and returns model and sample as
+    bytes.
+    """
 
     recipe: Synthesizer
     budget: PrivacyBudget

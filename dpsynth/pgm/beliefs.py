@@ -15,6 +15,10 @@ from dpsynth.pgm.contraction import Contraction, Table
 from dpsynth.pgm.junction_tree import Axes, JunctionTree
 
 
+# Of the logarithms in one update; floats end at e^-745.
+_LARGEST_RANGE = 300.0
+
+
 class Beliefs:
     """Clique tables over a junction tree. Starts as the product of independent one-way tables."""
 
@@ -56,6 +60,14 @@ class Beliefs:
 
     def update(self, factors: Mapping[Axes, Table]) -> None:
         """Multiply the distribution by ``factors`` (over the targets' own axis order), renormalise and recalibrate."""
+        # Many factors that disagree have a product below the range of floats in every cell: their roots are applied one after another.
+        parts = math.ceil(sum(_log_range(factor) for factor in factors.values()) / _LARGEST_RANGE)
+        if parts > 1:
+            factors = {target: factor ** (1.0 / parts) for target, factor in factors.items()}
+        for _ in range(max(1, parts)):
+            self._update(factors)
+
+    def _update(self, factors: Mapping[Axes, Table]) -> None:
         tree = self.tree
         by_clique: list[dict[Axes, Table]] = [{} for _ in tree.cliques]
         for target, factor in factors.items():
@@ -106,7 +118,7 @@ class Beliefs:
         axes = min(
             (axes for axes in self.marginals[home] if keep <= set(axes)), key=lambda axes: self.marginals[home][axes].size
         )
-        table = self.marginals[home][axes].sum(axis=tuple(i for i, a in enumerate(axes) if a not in keep))
+        table: Table = self.marginals[home][axes].sum(axis=tuple(i for i, a in enumerate(axes) if a not in keep))
         left = [a for a in clique if a in keep]
         return table.transpose([left.index(a) for a in attributes])
 
@@ -122,11 +134,11 @@ class Beliefs:
             axes, table = tree.cliques[i], self.tables[i]
             for other, message in pending[i]:
                 open_axes = (*axes, *(a for a in other if a not in axes))
-                table = np.einsum(table, list(axes), message, list(other), list(open_axes))
+                table = _outer_join(table, axes, message, other, open_axes)
                 axes = open_axes
             separator = tree.separators[i]
             keep = tuple(a for a in axes if a in wanted or (tree.parents[i] >= 0 and a in separator))
-            table = table.sum(axis=tuple(p for p, a in enumerate(axes) if a not in keep))
+            table = np.asarray(table.sum(axis=tuple(p for p, a in enumerate(axes) if a not in keep)))
             if tree.parents[i] < 0:
                 return table.transpose([keep.index(a) for a in attributes])
             if any(a not in separator for a in keep):
@@ -139,7 +151,24 @@ class Beliefs:
     def _sum_to(self, i: int, separator: Axes) -> Table:
         clique = self.tree.cliques[i]
         keep = set(separator)
-        return self.tables[i].sum(axis=tuple(axis for axis, a in enumerate(clique) if a not in keep))
+        return np.asarray(self.tables[i].sum(axis=tuple(axis for axis, a in enumerate(clique) if a not in keep)))
+
+
+def _outer_join(left: Table, axes: Axes, right: Table, other: Axes, joined: Axes) -> Table:
+    """The product of two tables over the union ``joined`` of their axes, by broadcasting."""
+
+    def spread(table: Table, held: Axes) -> Table:
+        ordered = [a for a in joined if a in held]
+        shape = [table.shape[held.index(a)] if a in held else 1 for a in joined]
+        return table.transpose([held.index(a) for a in ordered]).reshape(shape)
+
+    return spread(left, axes) * spread(right, other)
+
+
+def _log_range(factor: Table) -> float:
+    """How many powers of e lie between the largest and the smallest positive cell."""
+    smallest = float(np.min(factor, where=factor > 0.0, initial=np.inf))
+    return math.log(float(factor.max())) - math.log(smallest) if smallest < np.inf else 0.0
 
 
 def _ratio(new: Table, old: Table) -> Table:

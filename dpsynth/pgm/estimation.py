@@ -35,7 +35,9 @@ class Target:
     residual_weight: float
 
     def loss_and_gradient(self, mu: Table) -> tuple[float, Table]:
-        """Loss of this clique at model marginal ``mu`` and its gradient in ``mu``. Q is symmetric and idempotent, so Q'(Q mu - y) = Q mu - y."""
+        """Loss of this clique at model marginal ``mu`` and its gradient in ``mu``. Q is symmetric and idempotent, so Q'(Q mu - y) = Q
+        mu - y.
+        """
         loss = 0.0
         gradient = np.zeros_like(mu)
         if self.marginal is not None:
@@ -142,7 +144,9 @@ def fit(
 
 def _log_share(values: Table) -> Table:
     """Log of a noisy table, cells under one half raised to it: a start from which the tree need only learn dependence."""
-    return np.log(np.maximum(values, 0.5) / np.maximum(values, 0.5).sum())
+    raised: Table = np.maximum(values, 0.5)
+    logs: Table = np.log(raised / raised.sum())
+    return logs
 
 
 def _move(beliefs: Beliefs, potentials: dict[Axes, Table], to: Mapping[Axes, Table]) -> None:

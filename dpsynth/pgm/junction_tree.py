@@ -16,7 +16,8 @@ Axes = tuple[int, ...]
 class JunctionTree:
     """Cliques of attribute positions in preorder from a root, axes of each sorted by size with the largest last.
 
-    ``parents[i] < i`` is the parent of clique ``i`` (-1 for the root) and ``separators[i]`` what it shares with it; separators of unconnected
+    ``parents[i] < i`` is the parent of clique ``i`` (-1 for the root) and ``separators[i]`` what it shares with it; separators of
+    unconnected
     parts are empty, so a forest is a tree too. ``sizes`` are the levels of each attribute; ``cells`` is the sum of all clique tables.
     """
 

@@ -1,6 +1,7 @@
 """All pair marginals of a junction-tree model, exactly, by carrying P(attribute, separator) along the tree.
 
-For attribute a outside clique C, reached through separator S: P(a, x) = sum over s of P(a, s) P(x | s), and likewise for the next separator.
+For attribute a outside clique C, reached through separator S: P(a, x) = sum over s of P(a, s) P(x | s), and likewise for the next
+separator.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _within(beliefs: Beliefs, clique: int, attributes: list[int]) -> Table:
     known = beliefs.marginals[clique]
     axes = min((axes for axes in known if keep <= set(axes)), key=lambda axes: known[axes].size)
     left = [a for a in axes if a in keep]
-    table = known[axes].sum(axis=tuple(i for i, a in enumerate(axes) if a not in keep))
+    table: Table = known[axes].sum(axis=tuple(i for i, a in enumerate(axes) if a not in keep))
     return table.transpose([left.index(a) for a in attributes])
 
 
@@ -92,15 +93,16 @@ def _forward(
     kept = [s for s in separator if s in onward]
     rows = carried.shape[0]
     if not kept:
-        return carried @ _conditional(beliefs, clique, separator, fresh) if fresh else carried.sum(axis=1, keepdims=True)
+        return np.asarray(carried @ _conditional(beliefs, clique, separator, fresh) if fresh else carried.sum(axis=1, keepdims=True))
     shape = [tree.sizes[s] for s in separator]
     block = carried.reshape(rows, *shape)
     if not fresh:
-        summed = block.sum(axis=tuple(1 + i for i, s in enumerate(separator) if s not in kept))
+        summed: Table = block.sum(axis=tuple(1 + i for i, s in enumerate(separator) if s not in kept))
         return summed.transpose([0, *[1 + kept.index(s) for s in onward]]).reshape(rows, -1)
     conditional = _conditional(beliefs, clique, separator, fresh).reshape(*shape, *[tree.sizes[f] for f in fresh])
     letters = {s: chr(98 + i) for i, s in enumerate([*separator, *fresh])}
     left = "a" + "".join(letters[s] for s in separator)
     right = "".join(letters[s] for s in [*separator, *fresh])
     out = "a" + "".join(letters[s] for s in onward)
-    return np.einsum(f"{left},{right}->{out}", block, conditional, optimize=False).reshape(rows, -1)
+    joined: Table = np.einsum(f"{left},{right}->{out}", block, conditional, optimize=False)
+    return joined.reshape(rows, -1)

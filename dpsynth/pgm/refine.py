@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,9 @@ def thin(
     rng: np.random.Generator,
     prefer: Sequence[tuple[int, int]] = (),
 ) -> list[Column]:
-    """``rows`` rows whose counts over column pairs are close to the weighted ones. ``prefer`` are kept when there are too many pairs to watch."""
+    """``rows`` rows whose counts over column pairs are close to the weighted ones. ``prefer`` are kept when there are too many pairs
+    to watch.
+    """
     available = len(columns[0])
     halvings = max(0, int(np.floor(np.log2(max(1, available // max(1, rows))))))
     codes = np.stack(columns, axis=1).astype(np.int32)
@@ -86,7 +89,8 @@ class _Watch:
         self.cells = int(cells.sum())
 
     def __call__(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        return codes[:, self._first] * self._width + codes[:, self._second] + self._offset
+        cells: npt.NDArray[np.int32] = codes[:, self._first] * self._width + codes[:, self._second] + self._offset
+        return cells
 
 
 def _halve(
@@ -112,8 +116,9 @@ def _sorted_order(
 ) -> npt.NDArray[np.int64]:
     """An order in which neighbouring rows are alike: lexicographic, columns with few levels first, ties at random."""
     columns = sorted(range(codes.shape[1]), key=lambda a: (sizes[a], rng.random()))
-    keys = [rng.random(len(codes)), *(codes[:, a] for a in reversed(columns))]
-    return np.lexsort(keys)
+    keys: list[npt.NDArray[Any]] = [rng.random(len(codes)), *(codes[:, a] for a in reversed(columns))]
+    order: npt.NDArray[np.int64] = np.lexsort(keys)
+    return order
 
 
 def _flat(columns: Sequence[Column], sizes: Sequence[int], axes: tuple[int, ...]) -> npt.NDArray[np.int32]:

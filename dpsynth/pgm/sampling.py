@@ -21,7 +21,8 @@ def systematic_groups(
 ) -> Column:
     """For each row a column of ``weights[group]`` drawn in proportion; ``weights`` has shape (groups, outcomes).
 
-    Within a group of m rows the draws are systematic: outcome j gets floor or ceil of m times its share. A group without weight draws uniformly.
+    Within a group of m rows the draws are systematic: outcome j gets floor or ceil of m times its share. A group without weight draws
+    uniformly.
     """
     n_groups, n_outcomes = weights.shape
     if n_outcomes == 1:

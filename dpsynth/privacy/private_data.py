@@ -1,6 +1,7 @@
 """The one door to the records. Every method that reads them charges first, writes to the transcript, and only then looks.
 
-What comes out is noisy and may be reused for free. The exception is `PrivateData.read_for_audit`, whose answers are not differentially private.
+What comes out is noisy and may be reused for free. The exception is `PrivateData.read_for_audit`, whose answers are not differentially
+private.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dpsynth.errors import BudgetError, ConfigError
-from dpsynth.marginals import DP, Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, count
+from dpsynth.marginals import Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, count
 from dpsynth.privacy import bins, noise
 from dpsynth.privacy.budget import Filter, PrivacyBudget
 from dpsynth.privacy.transcript import Transcript
@@ -251,7 +253,8 @@ class PrivateData:
     ) -> tuple[npt.NDArray[np.float64], float]:
         """Noisy |count - model|_1 of all ``cliques`` at once, and the stddev of the noise.
 
-        A row moves each error by at most 1, so the vector of m errors has L2 sensitivity k sqrt(m). The models are integers, hence so are the errors.
+        A row moves each error by at most 1, so the vector of m errors has L2 sensitivity k sqrt(m). The models are integers, hence so
+        are the errors.
         """
         self._check_models(cliques, models)
         sensitivity = self.unit.score_sensitivity() * math.sqrt(len(cliques))
@@ -278,7 +281,8 @@ class PrivateData:
     ) -> int:
         """Index of a clique drawn by the exponential mechanism on weight * (|count - model|_1 - penalty).
 
-        Weights are integers and penalties are rounded to 1/1024, so scores are exact in floats and move by at most max(weight) * k per unit.
+        Weights are integers and penalties are rounded to 1/1024, so scores are exact in floats and move by at most max(weight) * k per
+        unit.
         """
         self._check_models(cliques, models)
         importance = np.ones(len(cliques), dtype=np.int64) if weights is None else weights
@@ -299,7 +303,7 @@ class PrivateData:
         }
         self._account.filter.spend(rho, stage)
         stored = self._account.transcript.append(event)
-        scores = importance * (self._errors(cliques, models) - offset)
+        scores = np.asarray(importance * (self._errors(cliques, models) - offset), dtype=np.float64)
         chosen = int(
             self._account.hook(event, scores, lambda: noise.exponential_mechanism(scores, epsilon, sensitivity, rho))
         )
@@ -317,6 +321,11 @@ class PrivateData:
         trees = [bins.IntervalTree(self._encoder.grid_cells(name)) for name in names]
         rounds = max(tree.depth for tree in trees)
         histograms = [self._cumulated(name, tree.cells) for name, tree in zip(names, trees, strict=True)]
+
+        def counts(active: list[int], edges: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+            parts = [histograms[i]()[e[:, 1]] - histograms[i]()[e[:, 0]] for i, e in zip(active, edges, strict=True)]
+            return np.concatenate(parts)
+
         for level in range(rounds):
             active = [i for i, tree in enumerate(trees) if tree.frontier]
             if not active:
@@ -329,9 +338,7 @@ class PrivateData:
                 sensitivity,
                 ["histogram"] * len(active),
                 [(names[i],) for i in active],
-                lambda edges=edges, active=active: np.concatenate(
-                    [histograms[i]()[e[:, 1]] - histograms[i]()[e[:, 0]] for i, e in zip(active, edges, strict=True)]
-                ),
+                partial(counts, active, edges),
                 cells=sum(len(e) for e in edges),
             )
             start = 0
@@ -350,7 +357,9 @@ class PrivateData:
     # --- what is not private ----------------------------------------------------------------------------------------------------
 
     def read_for_audit(self, why: str = "read for internal audit") -> AuditTables:
-        """The records themselves, for the internal audit; stamped on the transcript. Whatever is computed from them stays in ``internal/``."""
+        """The records themselves, for the internal audit; stamped on the transcript. Whatever is computed from them stays in
+        ``internal/``.
+        """
         if self._audit is None:
             raise ConfigError("this PrivateData was made without an audit cohort; pass cohort=Cohort(share)")
         self._account.transcript.append({"kind": "audit_read", "stage": why, "rho": 0.0})

@@ -45,7 +45,8 @@ class PrivacyUnit:
         """L2 sensitivity of a sum over rows of vectors u with |u|_2 <= ``row_norm`` <= 1, each a contraction of a one-hot vector.
 
         add/remove: k rows add k vectors, so k * row_norm. replace-one: k one-hot rows leave and k enter; the two count vectors are
-        non-negative with L2 norm at most k each, so their difference has norm at most sqrt(2) k, and at most 2 k row_norm after contraction.
+        non-negative with L2 norm at most k each, so their difference has norm at most sqrt(2) k, and at most 2 k row_norm after
+        contraction.
         """
         k = self.max_rows
         if self.neighbours == ADD_REMOVE:

@@ -1,6 +1,7 @@
 """The default mechanism: score every pair at once, measure a forest, look again, fill the tree; three rounds, one final fit.
 
-Compared with AIM it selects with Gaussian scores (nearly free), measures many marginals per round, models columns at the resolution the noise allows
+Compared with AIM it selects with Gaussian scores (nearly free), measures many marginals per round, models columns at the resolution
+the noise allows
 and ranks candidates by the error they will really have. Every constant is a function of public quantities:
 x = (noisy total) * mu / (rows per unit), column sizes and the tree limit. See docs/algorithms.md.
 """
@@ -31,7 +32,9 @@ _ALL = 1.0 - 1e-12
 
 @dataclass(frozen=True)
 class Adaptive:
-    """``tree_limit`` bounds the cells of the model, hence memory and time. ``refine`` measures pairs beyond the tree and fits rows to them."""
+    """``tree_limit`` bounds the cells of the model, hence memory and time. ``refine`` measures pairs beyond the tree and fits rows to
+    them.
+    """
 
     refine: bool = True
     tree_limit: int = 200_000
@@ -52,7 +55,7 @@ class Adaptive:
         """The whole joint fits one table: no selection. One-ways 25 %, pair residuals 35 %, triple residuals 40 % of the budget."""
         names = [a.name for a in private.domain if a.size > 1]
         rho = private.rho_left
-        orders = {2: list(combinations(names, 2)), 3: list(combinations(names, 3))}
+        orders: dict[int, list[Clique]] = {2: list(combinations(names, 2)), 3: list(combinations(names, 3))}
         shares = {1: 0.25, 2: 0.35 if orders[2] else 0.0, 3: 0.40 if orders[3] else 0.0}
         scale = rho / sum(shares.values()) * _ALL
         one_ways = measure_one_ways(private, shares[1] * scale)
@@ -155,7 +158,9 @@ class _Run:
         )
 
     def _refinement(self, fitted: Fitted) -> tuple[tuple[tuple[int, ...], npt.NDArray[np.float64]], ...]:
-        """Measurements that found no place in the tree, as non-negative tables; the part that a residual leaves out comes from the model."""
+        """Measurements that found no place in the tree, as non-negative tables; the part that a residual leaves out comes from the
+        model.
+        """
         tables = all_pairs(fitted.beliefs) if self.outside else {}
         targets = []
         for m, trust in self.outside:
@@ -167,7 +172,7 @@ class _Run:
 
     def _one_ways(self) -> tuple[list[Measurement], float]:
         """Their share falls with x; x needs a total, so a first guess of the total takes a hundredth of the share at its largest."""
-        guess = float(self.full.total(0.004 * self.rho).values) if not self.full.unit.total_is_public else float(self.full.total(0.0).values)
+        guess = float(self.full.total(0.004 * self.rho).values)
         x = max(1.0, guess) * math.sqrt(2.0 * self.rho) / self.full.unit.max_rows
         share = min(0.4, max(0.08, 0.25 - 0.12 * (math.log10(x) - 3.95)))
         one_ways = measure_one_ways(self.full, share * self.rho)
@@ -224,7 +229,7 @@ class _Run:
     def _forest(self, candidates: list[_Candidate]) -> list[_Candidate]:
         """A spanning forest of the best candidates that keeps the whole model within the tree limit."""
         part = {name: i for i, name in enumerate(self.domain.names)}
-        picked = []
+        picked: list[_Candidate] = []
         for candidate in candidates:
             a, b = candidate.clique
             if part[a] == part[b] or not self._fits([*(c.clique for c in picked), candidate.clique]):
@@ -258,7 +263,9 @@ class _Run:
         return tree_cells(self.sizes, edges) <= self.recipe.tree_limit
 
     def _measure(self, picked: list[_Candidate], budget: float, stage: str, beyond: Sequence[_Candidate] = ()) -> None:
-        """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their price, and refit from where the model stands."""
+        """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their price, and refit from where the model
+        stands.
+        """
         if not picked and not beyond:
             return
         scale = budget * _ALL / sum(c.price for c in [*picked, *beyond])

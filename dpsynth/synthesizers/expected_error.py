@@ -54,7 +54,9 @@ def effective_cells(x: npt.NDArray[np.float64], sigma: float) -> float:
 def _condensed(
     x: npt.NDArray[np.float64], sigma: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """``x`` as at most a few hundred (value, weight) pairs: cells far under the noise behave alike, so big tables cost no more than small ones."""
+    """``x`` as at most a few hundred (value, weight) pairs: cells far under the noise behave alike, so big tables cost no more than
+    small ones.
+    """
     if x.size <= 256:
         return np.maximum(x, 0.0), np.ones(x.size)
     grid = np.log1p(np.maximum(x, 0.0) / (0.01 * sigma))

@@ -5,6 +5,8 @@ Decided from noisy one-ways and public sizes. Fine values come back when samplin
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,13 +15,15 @@ from dpsynth.synthesizers.one_way import on_simplex
 
 
 def resolution(domain: Domain, x: float, limit: int) -> int:
-    """Bins per column: ``x``^(1/3), which balances noise against resolution, but no more than lets triples of columns fit ``limit`` cells."""
+    """Bins per column: ``x``^(1/3), which balances noise against resolution, but no more than lets triples of columns fit ``limit``
+    cells.
+    """
     largest = 4
     for k in range(4, 2049):
         if sum(min(a.size, k) ** 3 for a in domain) > limit:
             break
         largest = k
-    return max(4, min(round(x ** (1.0 / 3.0)), largest))
+    return max(4, min(round(math.cbrt(x)), largest))
 
 
 def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int, sigmas: float = 3.0) -> Recoding:

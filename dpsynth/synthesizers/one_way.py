@@ -35,11 +35,13 @@ def on_simplex(values: npt.NDArray[np.float64], total: float) -> npt.NDArray[np.
     flat = np.sort(values.ravel())[::-1]
     cut = (np.cumsum(flat) - total) / np.arange(1, len(flat) + 1)
     threshold = cut[np.flatnonzero(flat > cut)[-1]]
-    return np.maximum(values - threshold, 0.0)
+    projected: npt.NDArray[np.float64] = np.maximum(values - threshold, 0.0)
+    return projected
 
 
 def merge_rare(domain: Domain, one_ways: list[Measurement], sigmas: float = 3.0) -> Recoding:
-    """Merge the levels of each column whose noisy count is under ``sigmas`` standard deviations into one; they are told apart again when sampling.
+    """Merge the levels of each column whose noisy count is under ``sigmas`` standard deviations into one; they are told apart again
+    when sampling.
 
     Source: McKenna, Miklau and Sheldon 2021 (MST), section 3.1. Columns with fewer than two such levels stay as they are.
     """
@@ -63,5 +65,5 @@ def recode_one_way(m: Measurement, recoding: Recoding) -> list[Measurement]:
     if levels is None:
         return [m]
     size = int(levels.max()) + 1
-    values = np.bincount(levels, weights=m.values, minlength=size)
+    values: npt.NDArray[np.float64] = np.bincount(levels, weights=m.values, minlength=size).astype(np.float64)
     return [Measurement(m.clique, values, m.stddev * float(np.sqrt(m.values.size / size)))]
