@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dpsynth.privacy import PrivateData as PrivateData
     from dpsynth.schema import Schema as Schema
     from dpsynth.synthesizers import Adaptive as Adaptive
+    from dpsynth.synthesizers import Aim as Aim
     from dpsynth.synthesizers import Independent as Independent
     from dpsynth.synthesizers import Mst as Mst
 
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Adaptive": "dpsynth.synthesizers",
+    "Aim": "dpsynth.synthesizers",
     "Independent": "dpsynth.synthesizers",
     "Mst": "dpsynth.synthesizers",
     "PrivacyBudget": "dpsynth.privacy",
@@ -37,6 +39,7 @@ _LEAVES = ("audits", "policies", "reports")
 
 __all__ = [
     "Adaptive",
+    "Aim",
     "Independent",
     "Mst",
     "PrivacyBudget",

@@ -51,7 +51,7 @@ class Refinement:
 
     targets: tuple[tuple[tuple[int, ...], npt.NDArray[np.float64]], ...]
     copies: int = 8
-    passes: int = 4
+    passes: int = 2
     most_rows: int = 400_000
 
     def sample(self, beliefs: Beliefs, rows: int, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:

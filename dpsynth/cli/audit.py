@@ -29,21 +29,15 @@ _EXIT = {"VIOLATION": DENIED, "NOT_FALSIFIED": OK, "INCONCLUSIVE": INDETERMINATE
 
 
 def command(
-    train: Annotated[
-        str, typer.Option("--train", metavar="FILE", help="The real records that the synthetic table was made from.")
-    ],
+    train: Annotated[str, typer.Option("--train", metavar="FILE", help="The real records that the synthetic table was made from.")],
     synthetic: Annotated[str, typer.Option("--synthetic", metavar="FILE", help="The synthetic table.")],
     control: Annotated[
         str,
-        typer.Option(
-            "--control", metavar="FILE", help="Real records of the same kind that took no part: what chance would give."
-        ),
+        typer.Option("--control", metavar="FILE", help="Real records of the same kind that took no part: what chance would give."),
     ],
     schema: Annotated[
         Path | None,
-        typer.Option(
-            "--schema", metavar="FILE", help="The data dictionary. Without it types are guessed from the tables."
-        ),
+        typer.Option("--schema", metavar="FILE", help="The data dictionary. Without it types are guessed from the tables."),
     ] = None,
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", metavar="NUMBER", help="The claim to test. Needs --delta and --schema.")
@@ -61,9 +55,7 @@ def command(
     import audits
 
     tables, claim = (
-        _with_schema(schema, train, control, synthetic, epsilon, delta)
-        if schema
-        else (_guessed(train, control, synthetic), None)
+        _with_schema(schema, train, control, synthetic, epsilon, delta) if schema else (_guessed(train, control, synthetic), None)
     )
     with Stages() as progress:
         suite = audits.run(**tables, claim=claim, tier=tier.value, seed=seed, progress=progress)

@@ -24,9 +24,7 @@ CAP = (9.0, 3e-6)
 
 def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the bundle goes.")] = Path("out/demo"),
-    finance: Annotated[
-        bool, typer.Option("--finance", help="Household finance records instead of health records.")
-    ] = False,
+    finance: Annotated[bool, typer.Option("--finance", help="Household finance records instead of health records.")] = False,
     broken: Annotated[
         bool,
         typer.Option("--broken", help="Use a synthesizer that copies its training rows. Must be refused: exit code 1."),
@@ -42,7 +40,6 @@ def command(
     """
     from dpsynth import datasets, pipeline
     from dpsynth.cli.broken import CopyRows
-    from dpsynth.cli.copying import Copying
 
     name = "sipp-401k" if finance else "rand-hie"
     ledger, key = _beside(out, ".ledger"), _beside(out, ".key")
@@ -59,7 +56,7 @@ def command(
             out=out,
             epsilon=EPSILON,
             delta=DELTA,
-            synthesizer=Copying() if broken else "mst",
+            synthesizer=CopyRows() if broken else "mst",
             ledger=ledger,
             cap=CAP,
             key=signing,

@@ -37,19 +37,13 @@ class FailOn(StrEnum):
 
 
 def command(
-    evidence: Annotated[
-        Path, typer.Argument(metavar="EVIDENCE", help="evidence.json from a bundle's internal/, or a bundle.")
-    ],
+    evidence: Annotated[Path, typer.Argument(metavar="EVIDENCE", help="evidence.json from a bundle's internal/, or a bundle.")],
     policy: PolicyName,
     waivers: WaiversPath = None,
     style: Annotated[Format, typer.Option("--format", help="How the findings are written.")] = Format.TEXT,
-    fail_on: Annotated[
-        FailOn | None, typer.Option("--fail-on", help="Deny on lighter failures too. Default: as the policy says.")
-    ] = None,
+    fail_on: Annotated[FailOn | None, typer.Option("--fail-on", help="Deny on lighter failures too. Default: as the policy says.")] = None,
     disclosure: Disclose = Disclosure.VERDICTS,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write to a file instead of stdout.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file instead of stdout.")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:

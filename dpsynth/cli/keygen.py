@@ -13,9 +13,7 @@ from dpsynth.cli.options import AsJson
 
 
 def command(
-    path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Where the private key goes; the public key goes to FILE.pub.")
-    ],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; the public key goes to FILE.pub.")],
     as_json: AsJson = False,
 ) -> int:
     """Make an Ed25519 key pair. Needs the extra "sign"."""

@@ -16,13 +16,9 @@ group = typer.Typer(no_args_is_help=True, help="The privacy budget of a populati
 
 Ledgerfile = Annotated[
     Path,
-    typer.Option(
-        "--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE", help="The ledger file. It is never created here."
-    ),
+    typer.Option("--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE", help="The ledger file. It is never created here."),
 ]
-Population = Annotated[
-    str, typer.Option("--population", metavar="ID", help="Whose budget: dp:dataset.population of the schema.")
-]
+Population = Annotated[str, typer.Option("--population", metavar="ID", help="Whose budget: dp:dataset.population of the schema.")]
 UnitName = Annotated[str, typer.Option("--unit", metavar="NAME", help="The privacy unit, e.g. person.")]
 
 
@@ -78,9 +74,7 @@ def verify(
     path: Ledgerfile,
     against: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--against", metavar="FILE", help="A bundle or certificate that must be anchored here. May be repeated."
-        ),
+        typer.Option("--against", metavar="FILE", help="A bundle or certificate that must be anchored here. May be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -103,9 +97,7 @@ def verify(
 
 
 @group.command("what-if")
-def what_if(
-    path: Ledgerfile, population: Population, unit: UnitName, epsilon: Epsilon, delta: Delta, as_json: AsJson = False
-) -> int:
+def what_if(path: Ledgerfile, population: Population, unit: UnitName, epsilon: Epsilon, delta: Delta, as_json: AsJson = False) -> int:
     """Whether a release of this price would be granted now. Writes nothing and promises nothing."""
     answer = _open(path).what_if(population, unit, str(epsilon), str(delta)).to_dict()
     code = OK if answer["allowed"] else BUDGET
@@ -141,11 +133,7 @@ def set_cap(
     """Set what a population may ever spend. Raising it needs a reason and a name. Makes the ledger if there is none."""
     from dpsynth.privacy.ledger import Ledger
 
-    cap = (
-        Ledger.open(path)
-        .set_cap(population, unit, str(epsilon), str(delta), reason=reason, approved_by=approved_by)
-        .to_dict()
-    )
+    cap = Ledger.open(path).set_cap(population, unit, str(epsilon), str(delta), reason=reason, approved_by=approved_by).to_dict()
     if as_json:
         emit({"population": population, "unit": unit, "cap": cap, "exit_code": OK})
         return OK
@@ -164,9 +152,7 @@ def set_cap(
 @group.command("abandon")
 def abandon(
     path: Ledgerfile,
-    reservation: Annotated[
-        str, typer.Argument(metavar="ID", help="The reservation, as shown by: dpsynth ledger show --json.")
-    ],
+    reservation: Annotated[str, typer.Argument(metavar="ID", help="The reservation, as shown by: dpsynth ledger show --json.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; becomes a row.")] = "",
     as_json: AsJson = False,
 ) -> int:
@@ -175,10 +161,7 @@ def abandon(
     if as_json:
         emit({"reservation": reservation, "refunded": refunded, "exit_code": OK})
         return OK
-    say(
-        f"{reservation} closed; "
-        + ("its charge is given back" if refunded else "its charge stays, because data was read")
-    )
+    say(f"{reservation} closed; " + ("its charge is given back" if refunded else "its charge stays, because data was read"))
     return OK
 
 

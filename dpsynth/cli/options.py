@@ -30,17 +30,13 @@ class Disclosure(StrEnum):
     REVIEWER = "reviewer"
 
 
-Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file.")
-]
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file.")]
 Delimiter = Annotated[
     str | None,
     typer.Option("--delimiter", metavar="CHAR", help="Of a text file. Default: comma; tab for .tsv."),
 ]
 SchemaPath = Annotated[Path, typer.Option("--schema", metavar="FILE", help="The public data dictionary of the table.")]
-Epsilon = Annotated[
-    float, typer.Option("--epsilon", metavar="NUMBER", help="Privacy loss this run may cost. No default.")
-]
+Epsilon = Annotated[float, typer.Option("--epsilon", metavar="NUMBER", help="Privacy loss this run may cost. No default.")]
 Delta = Annotated[float, typer.Option("--delta", metavar="NUMBER", help="Below 1/population, e.g. 1e-6. No default.")]
 PolicyName = Annotated[
     str,
@@ -49,9 +45,7 @@ PolicyName = Annotated[
 Synthesizer = Annotated[str, typer.Option("--synthesizer", metavar="NAME", help="auto, or a synthesizer by name.")]
 Rows = Annotated[
     int | None,
-    typer.Option(
-        "--rows", min=1, metavar="N", help="Synthetic rows. Default: the schema's dp:rows, else a noisy count."
-    ),
+    typer.Option("--rows", min=1, metavar="N", help="Synthetic rows. Default: the schema's dp:rows, else a noisy count."),
 ]
 LedgerPath = Annotated[
     Path | None,
@@ -63,17 +57,13 @@ LedgerPath = Annotated[
     ),
 ]
 AuditTier = Annotated[Tier, typer.Option("--tier", help="How much time the audits may take.")]
-Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Of the sampling and the audits. Privacy noise takes no seed.")
-]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the sampling and the audits. Privacy noise takes no seed.")]
 WaiversPath = Annotated[Path | None, typer.Option("--waivers", metavar="FILE", help="Waivers in force, as JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
 Disclose = Annotated[
     Disclosure,
-    typer.Option(
-        "--disclosure", help="verdicts: no measured values. reviewer: values too, for readers cleared for them."
-    ),
+    typer.Option("--disclosure", help="verdicts: no measured values. reviewer: values too, for readers cleared for them."),
 ]
 
 

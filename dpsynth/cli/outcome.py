@@ -23,9 +23,7 @@ _TITLE = {
 _MARK = {"fail": "✗ fails", "indeterminate": "? unknown", "warn": "! warns", "waived": "~ waived"}
 
 
-def show(
-    outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hints: Sequence[tuple[str, str]] = ()
-) -> int:
+def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hints: Sequence[tuple[str, str]] = ()) -> int:
     """Print ``outcome`` and return its exit code. ``hints`` are further rows, e.g. the command to run next."""
     if as_json:
         emit({**outcome.to_dict(), "decision": outcome.decision.to_dict(disclosure.value)})

@@ -28,8 +28,7 @@ def list_(as_json: AsJson = False) -> int:
         emit(
             {
                 "policies": [
-                    {"name": p.name, "version": p.version, "title": p.title, "rules": len(p.rules), "digest": p.digest}
-                    for p in loaded
+                    {"name": p.name, "version": p.version, "title": p.title, "rules": len(p.rules), "digest": p.digest} for p in loaded
                 ]
             }
         )
@@ -47,16 +46,10 @@ def show(policy: Name, as_json: AsJson = False) -> int:
     if as_json:
         emit(policies.effective(loaded))
         return OK
-    say(
-        f"{loaded.id}  {loaded.title}\n{loaded.digest}\n"
-        f"made of {', '.join(loaded.chain)}; denies on {loaded.fail_on} and above\n"
-    )
+    say(f"{loaded.id}  {loaded.title}\n{loaded.digest}\nmade of {', '.join(loaded.chain)}; denies on {loaded.fail_on} and above\n")
     table(
         ("rule", "what must hold", "severity", "source"),
-        [
-            (rule.id, f"{rule.metric} {_limit(rule)}", rule.severity, f"{rule.source.kind}: {rule.source.text}")
-            for rule in loaded.rules
-        ],
+        [(rule.id, f"{rule.metric} {_limit(rule)}", rule.severity, f"{rule.source.kind}: {rule.source.text}") for rule in loaded.rules],
     )
     return OK
 
@@ -139,9 +132,7 @@ def diff(
 def test(
     cases: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="CASES...", help="Case files, or folders of them: evidence and the findings it must give."
-        ),
+        typer.Argument(metavar="CASES...", help="Case files, or folders of them: evidence and the findings it must give."),
     ],
     as_json: AsJson = False,
 ) -> int:
@@ -152,9 +143,7 @@ def test(
     failed = [result for result in results if not result.passed]
     code = DENIED if failed else OK
     if as_json:
-        told = [
-            {"file": r.file, "case": r.description, "passed": r.passed, "problems": list(r.problems)} for r in results
-        ]
+        told = [{"file": r.file, "case": r.description, "passed": r.passed, "problems": list(r.problems)} for r in results]
         emit({"cases": told, "failed": len(failed), "exit_code": code})
         return code
     for result in failed:

@@ -41,9 +41,7 @@ class Stages:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._close(finished=kind is None)
         if self._bar is not None:
             self._bar.stop()
@@ -55,9 +53,7 @@ class Stages:
             if self._bar is not None:
                 self._task = self._bar.add_task(clean(stage), total=total or None, counts="")
         if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task, completed=done, total=total or None, counts=f"{done}/{total}" if total > 1 else ""
-            )
+            self._bar.update(self._task, completed=done, total=total or None, counts=f"{done}/{total}" if total > 1 else "")
 
     def _close(self, *, finished: bool) -> None:
         if self._stage is None:

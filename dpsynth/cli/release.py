@@ -40,9 +40,7 @@ def command(
     data: Data,
     schema: SchemaPath,
     policy: PolicyName,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The bundle: public/ to hand out, internal/ to keep.")
-    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The bundle: public/ to hand out, internal/ to keep.")],
     epsilon: Epsilon,
     delta: Delta,
     synthesizer: Synthesizer = "auto",

@@ -18,9 +18,7 @@ from dpsynth.errors import InputError
 def command(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="BUNDLE", help="A bundle with its internal/, or an evidence.json beside a decision.json."
-        ),
+        typer.Argument(metavar="BUNDLE", help="A bundle with its internal/, or an evidence.json beside a decision.json."),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the HTML goes.")],
     public: Annotated[bool, typer.Option("--public", help="The report without a figure of real records.")] = False,

@@ -15,9 +15,7 @@ from dpsynth.cli.verify import signers
 
 def command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.")],
-    role: Annotated[
-        str, typer.Option("--role", metavar="ROLE", help="As what you sign, e.g. data-owner or privacy-officer.")
-    ],
+    role: Annotated[str, typer.Option("--role", metavar="ROLE", help="As what you sign, e.g. data-owner or privacy-officer.")],
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Your private key. See: dpsynth keygen.")],
     as_json: AsJson = False,
 ) -> int:

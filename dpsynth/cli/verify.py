@@ -24,14 +24,10 @@ _INTERNAL = {
 
 
 def command(
-    bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="The bundle folder, or its public/ as you received it.")
-    ],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder, or its public/ as you received it.")],
     key: Annotated[
         list[str] | None,
-        typer.Option(
-            "--key", metavar="[ROLE=]FILE", help="A public key that must have signed, in that role. May be repeated."
-        ),
+        typer.Option("--key", metavar="[ROLE=]FILE", help="A public key that must have signed, in that role. May be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -56,8 +52,7 @@ def command(
 def signers(report: VerificationReport) -> list[tuple[str, str]]:
     """One row per signature."""
     return [
-        ("signed by", f"{s.role} on {s.date}, key {s.keyid[:16]}" + (", a key you gave" if s.trusted else ""))
-        for s in report.signers
+        ("signed by", f"{s.role} on {s.date}, key {s.keyid[:16]}" + (", a key you gave" if s.trusted else "")) for s in report.signers
     ] or [("signed by", "nobody")]
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _CACHE_CELLS = 20_000_000
 # Largest cell of a model that counts are compared with: sums of a million such cells stay far inside 64 bits.
 _LARGEST_MODEL = 1 << 42
+# Largest error that is told from larger ones: 17 billion records off.
+_LARGEST_ERROR = 1 << 34
 
 
 @dataclass(frozen=True)
@@ -281,16 +283,16 @@ class PrivateData:
     ) -> int:
         """Index of a clique drawn by the exponential mechanism on weight * (|count - model|_1 - penalty).
 
-        Weights are integers and penalties are rounded to 1/1024, so scores are exact in floats and move by at most max(weight) * k per
-        unit.
+        Weights are integers, penalties are rounded to integers, and scores stay below 2^53: so they are exact in floats, and a unit moves
+        them by at most max(weight) * k, without a rounding on top.
         """
         self._check_models(cliques, models)
         importance = np.ones(len(cliques), dtype=np.int64) if weights is None else weights
-        if importance.dtype.kind not in "iu" or not 0 < importance.max() < _LARGEST_MODEL or importance.min() < 0:
+        if importance.dtype.kind not in "iu" or importance.max() < 1 or importance.min() < 0:
             raise ConfigError("weights must be whole numbers >= 0, not all 0")
-        offset = np.zeros(len(cliques)) if penalties is None else np.rint(penalties * 1024.0) / 1024.0
-        if not np.all(np.abs(offset) < _LARGEST_MODEL):
-            raise ConfigError("penalties must be finite")
+        offset = np.zeros(len(cliques)) if penalties is None else np.rint(penalties)
+        if not float(importance.max()) * (_LARGEST_ERROR + np.abs(offset).max()) < 2.0**53:
+            raise ConfigError("weights times penalties must be finite and below 2^53, where floats stop counting")
         sensitivity = self.unit.score_sensitivity() * float(importance.max())
         epsilon = noise.selection_epsilon(rho)
         event = {
@@ -408,11 +410,9 @@ class PrivateData:
                 raise ConfigError(f"the model of {', '.join(clique)} has cells beyond {_LARGEST_MODEL}")
 
     def _errors(self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-        """|count - model|_1 over all cells of each clique."""
-        return np.array(
-            [np.abs(self._count(clique) - model).sum() for clique, model in zip(cliques, models, strict=True)],
-            dtype=np.int64,
-        )
+        """|count - model|_1 over all cells of each clique, capped where exact floats would end; a cap adds nothing to a sensitivity."""
+        errors = [np.abs(self._count(clique) - model).sum() for clique, model in zip(cliques, models, strict=True)]
+        return np.minimum(np.array(errors, dtype=np.int64), _LARGEST_ERROR)
 
     def _count(self, clique: Clique) -> Counts:
         """Exact counts, kept while memory lasts. Only methods above, which have charged, call this."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from dpsynth.model import SyntheticModel
 from dpsynth.privacy import PrivacyBudget, PrivateData
 from dpsynth.synthesizers.adaptive import Adaptive
+from dpsynth.synthesizers.aim import Aim
 from dpsynth.synthesizers.independent import Independent
 from dpsynth.synthesizers.mst import Mst
 
@@ -24,6 +25,7 @@ class Synthesizer(Protocol):
 
 SYNTHESIZERS: dict[str, type[Synthesizer]] = {
     "adaptive": Adaptive,
+    "aim": Aim,
     "independent": Independent,
     "mst": Mst,
 }
@@ -42,4 +44,4 @@ def choose(rows: int | None, max_rows: int, budget: PrivacyBudget) -> Synthesize
     return Adaptive()
 
 
-__all__ = ["SYNTHESIZERS", "Adaptive", "Independent", "Mst", "Synthesizer", "choose"]
+__all__ = ["SYNTHESIZERS", "Adaptive", "Aim", "Independent", "Mst", "Synthesizer", "choose"]

@@ -99,8 +99,14 @@ class _Candidate:
 
 
 WORTH=1.5
-MOST=1.0
+MOST=2.0
 SHRINK=True
+TRI=1.0
+WARM=1e9
+ENOUGH=(.87,.5)
+CAP=600
+MID=80
+TRISHARE=0.13
 class _Run:
     """One fit: the measurements so far and the model they imply."""
 
@@ -111,6 +117,7 @@ class _Run:
         self.rho = private.rho_left
         self.one_ways, self.total = self._one_ways()
         self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.max_rows
+        self.limit = int(recipe.tree_limit * min(2.5, max(1.0, math.sqrt(self.x / 1e4))))
         bins = resolution(private.domain, self.x, recipe.tree_limit)
         self.recoding = coarsen(private.domain, self.one_ways, self.total, bins)
         self.private = private.recoded(self.recoding)
@@ -127,7 +134,7 @@ class _Run:
         return self.private.domain
 
     def result(self) -> SyntheticModel:
-        triples_share = 0.30 if math.log10(self.x) > 4.4 else 0.12
+        triples_share = TRISHARE if TRISHARE is not None else 0.30 if math.log10(self.x) > 4.4 else 0.12
         triples = triples_share * self.rho if len(self.domain) > 2 else 0.0
         rounds = self.recipe.rounds
         score_rho = self.recipe.score_share * self.rho / rounds
@@ -141,7 +148,7 @@ class _Run:
         if self.progress:
             self.progress("select and measure", rounds + 1, rounds + 1)
         self._spend_rest()
-        fitted = self._fit(self._iterations(), warm=False)
+        fitted = self._fit(self._iterations(), warm=self.x > WARM)
         return SyntheticModel(
             synthesizer=self.recipe.name,
             domain=self.full.domain,
@@ -179,14 +186,13 @@ class _Run:
         return one_ways, estimate_total(self.full, one_ways)
 
     def _iterations(self) -> int:
-        """Stopping early regularises: the true error was lowest near 35 (x/1000)^0.6 iterations on every development table."""
-        return int(min(500, max(15, 35.0 * (self.x / 1000.0) ** 0.6)))
+        return CAP
 
     def _fit(self, iterations: int, *, warm: bool = True) -> Fitted:
         tree = self._tree(self.edges)
         targets = combine([m for m in self.measurements if m.stddev > 0.0], self.index)
         start = self.fitted.potentials if warm and hasattr(self, "fitted") else None
-        return fit(tree, targets, self.total, iterations=iterations, start=start)
+        return fit(tree, targets, self.total, iterations=iterations, start=start, enough=ENOUGH[self.x >= 1e3])
 
     def _tree(self, edges: Sequence[Clique]) -> JunctionTree:
         return junction_tree(self.sizes, [[self.index[name] for name in edge] for edge in edges])
@@ -260,7 +266,7 @@ class _Run:
 
     def _fits(self, more: Sequence[Clique]) -> bool:
         edges = [[self.index[name] for name in edge] for edge in [*self.edges, *more]]
-        return tree_cells(self.sizes, edges) <= self.recipe.tree_limit
+        return tree_cells(self.sizes, edges) <= self.limit
 
     def _measure(self, picked: list[_Candidate], budget: float, stage: str, beyond: Sequence[_Candidate] = ()) -> None:
         """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their price, and refit from where the model
@@ -281,7 +287,7 @@ class _Run:
             self.measurements.append(m)
             if candidate.clique not in self.edges:
                 self.edges.append(candidate.clique)
-        self.fitted = self._fit(min(80, self._iterations()))
+        self.fitted = self._fit(MID)
 
     def _triples(self) -> None:
         """Measure the three-ways that lie inside one clique of the tree, scored and paid for like the pairs."""
@@ -302,7 +308,7 @@ class _Run:
             cliques, [np.rint(t).astype(np.int64) for t in tables], score_rho, "score_triples"
         )
         candidates = self._candidates(cliques, tables, errors, 2.0 * noise, budget, expected=max(1, len(cliques) // 2))
-        self._measure(candidates[: max(1, len(names))], self.private.rho_left, "three_way")
+        self._measure(candidates[: max(1, int(TRI * len(names)))], self.private.rho_left, "three_way")
 
     def _spend_rest(self) -> None:
         """Budget that no candidate asked for goes into the one-ways again."""

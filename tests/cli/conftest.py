@@ -1,0 +1,84 @@
+"""A small table, its schema, and the command line as a function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from dpsynth.cli import main
+
+# Stands in every column that takes it; it must appear nowhere a command writes or prints.
+CANARY = "Zebulon-Qx77"
+
+
+class Result(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)  # type: ignore[no-any-return]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def invoke(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    return invoke
+
+
+def schema_document(**changes: Any) -> dict[str, Any]:
+    """A schema of one row per person; ``changes`` replace top-level keys."""
+    return {
+        "fields": [
+            {"name": "age", "type": "integer", "constraints": {"minimum": 0, "maximum": 100}, "dp:role": "quasi"},
+            {"name": "sex", "type": "string", "categories": ["f", "m"], "dp:role": "quasi", "dp:group": True},
+            {"name": "visits", "type": "integer", "constraints": {"minimum": 0, "maximum": 50}, "dp:role": "sensitive"},
+        ],
+        "dp:dataset": {"id": "visits-2026", "population": "clinic-patients"},
+        "dp:unit": {"name": "person"},
+        "dp:rows": 500,
+        **changes,
+    }
+
+
+def table_text(rows: int, seed: int, separator: str = ",") -> str:
+    """Rows of that table; one cell of each column is the canary."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 95, rows)
+    sex = rng.choice(["f", "m"], rows)
+    visits = np.minimum(50, rng.poisson(2 + age / 30))
+    lines = [["age", "sex", "visits"], *([str(a), str(s), str(v)] for a, s, v in zip(age, sex, visits, strict=True))]
+    for column in range(3):
+        if column + 1 < len(lines):
+            lines[column + 1][column] = CANARY
+    return "".join(separator.join(line) + "\n" for line in lines)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "visits.csv"
+    path.write_text(table_text(500, seed=0), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Path:
+    path = tmp_path / "visits.schema.json"
+    path.write_text(json.dumps(schema_document()), encoding="utf-8")
+    return path

@@ -1,0 +1,206 @@
+"""The boundary of the command line: what goes wrong inside becomes one line and a code, and never quotes a record."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audits.result import AuditError
+from dpsynth.cli import app, main
+from dpsynth.errors import (
+    BudgetError,
+    ConfigError,
+    DpsynthError,
+    InputError,
+    LedgerError,
+    OutputError,
+    SchemaError,
+    VerificationError,
+)
+from policies import PolicyError
+
+CANARY = "Ada-Lovelace-1815-12-10"
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    def command() -> int:
+        action()
+        return 0
+
+    monkeypatch.setitem(app.COMMANDS, "demo", command)
+
+
+def _raising(error: BaseException) -> Callable[[], object]:
+    def action() -> object:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SchemaError("s"), 2),
+        (InputError("i"), 2),
+        (ConfigError("c"), 2),
+        (OutputError("o"), 2),
+        (PolicyError("p"), 2),
+        (AuditError("a"), 2),
+        (BudgetError("b"), 4),
+        (LedgerError("l"), 4),
+        (VerificationError("v"), 5),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_callers_mistake_is_one_line_and_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    _failing(monkeypatch, _raising(error))
+
+    assert main(["demo"]) == code
+
+    printed = capsys.readouterr()
+    assert printed.err == f"error: {error}\n"
+    assert printed.out == ""
+
+
+def test_every_error_type_has_a_code_from_the_table() -> None:
+    def kinds(kind: type[DpsynthError]) -> list[type[DpsynthError]]:
+        return [kind, *(deep for sub in kind.__subclasses__() for deep in kinds(sub))]
+
+    assert {kind.exit_code for kind in kinds(DpsynthError)} <= {2, 3, 4, 5}
+
+
+def test_an_unexpected_exception_shows_type_and_place_and_not_its_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # float() quotes the cell: a real third-party message on real data.
+    monkeypatch.setattr("dpsynth.schema.Schema.read", lambda path: float(CANARY))
+
+    assert main(["schema", "lint", "x.json"]) == 70
+
+    printed = capsys.readouterr()
+    assert CANARY not in printed.out + printed.err
+    assert "ValueError at cli/schema.py:" in printed.err
+
+
+def test_a_panic_below_exception_shows_nothing_either(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # What compiled extensions raise on a panic derives from BaseException, so that nobody swallows it.
+    panic = type("PanicException", (BaseException,), {})
+    _failing(monkeypatch, _raising(panic(CANARY)))
+
+    assert main(["demo"]) == 70
+    printed = "".join(capsys.readouterr())
+    assert "PanicException" in printed and CANARY not in printed
+
+
+def test_a_chained_exception_group_shows_nothing_either(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _failing(monkeypatch, _raising(ExceptionGroup(CANARY, [ValueError(CANARY)])))
+
+    assert main(["demo"]) == 70
+    assert CANARY not in "".join(capsys.readouterr())
+
+
+def _warn() -> None:
+    warnings.warn(CANARY, UserWarning, stacklevel=1)
+
+
+def _log() -> None:
+    logging.getLogger("third.party").warning(CANARY)
+
+
+def _thread() -> None:
+    worker = threading.Thread(target=_raising(ValueError(CANARY)))
+    worker.start()
+    worker.join()
+
+
+class _Finalised:
+    def __del__(self) -> None:
+        raise ValueError(CANARY)
+
+
+def _finalise() -> None:
+    _Finalised()
+
+
+@pytest.mark.parametrize("action", [_warn, _log, _thread, _finalise], ids=lambda action: action.__name__)
+def test_third_party_noise_is_not_printed(tmp_path: Path, action: Callable[[], None]) -> None:
+    program = (
+        "import sys\nfrom dpsynth.cli import app\n"
+        f"from tests.cli.test_boundary import {action.__name__} as act\n"
+        "app.COMMANDS['demo'] = lambda: act() or 0\n"
+        "sys.exit(app.main(['demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_error_cannot_drive_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _failing(monkeypatch, _raising(InputError("\x1b[2Jgone\r[bold]kept[/bold]\nsecond line")))
+
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err == "error: �[2Jgone�[bold]kept[/bold] second line\n"
+
+
+def test_with_json_a_failure_is_one_object_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["synth", "x.csv", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+
+
+def test_ctrl_c_gives_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _failing(monkeypatch, _raising(KeyboardInterrupt()))
+
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_sigterm_unwinds_and_gives_143(monkeypatch: pytest.MonkeyPatch) -> None:
+    unwound = []
+
+    def action() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            unwound.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    _failing(monkeypatch, action)
+
+    assert main(["demo"]) == 143
+    assert unwound == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_failure_to_print_does_not_show_the_first_failure() -> None:
+    program = (
+        "import os, sys\nfrom dpsynth.cli import app\n"
+        f"def fail(): raise ValueError({CANARY!r})\n"
+        "app.COMMANDS['demo'] = fail\nos.close(2)\nsys.exit(app.main(['demo', '--json']))"
+    )
+    # First a usage error whose line has nowhere to go, as the command takes no --json; then the bug itself.
+    for text, code in ((program, 2), (program.replace(", '--json'", ""), 70)):
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert CANARY not in done.stdout + done.stderr
+
+
+def test_a_reader_that_goes_away_is_neither_ok_nor_denied() -> None:
+    program = "import sys; from dpsynth.cli import main; sys.exit(main(['--help']))"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141

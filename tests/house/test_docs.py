@@ -1,0 +1,62 @@
+"""The pages say what the code does: options, commands, links; and they name no place that only we have."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.house import cli_pages
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+OPTIONS = {path: {name for p in command.params for name in p.opts} for path, command in cli_pages.commands()}
+
+
+def shell_lines(text: str) -> list[str]:
+    """The ``$ dpsynth`` lines of a page, continuation lines joined."""
+    return re.findall(r"^\$ (dpsynth .*)$", text.replace("\\\n", " "), re.MULTILINE)
+
+
+def test_the_option_tables_are_those_of_the_parser() -> None:
+    assert cli_pages.PAGE.read_text(encoding="utf-8").split(cli_pages.MARK)[1].strip() == cli_pages.tables().strip(), (
+        "run: python -m tests.house.cli_pages"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
+    for line in shell_lines(page.read_text(encoding="utf-8")):
+        words = shlex.split(line, comments=True)[1:]
+        path = next((p for p in (" ".join(words[:2]), words[0]) if p in OPTIONS), None)
+        used = {word.split("=")[0] for word in words if word.startswith("--")}
+        if path is None:
+            assert used <= {"--help", "--version"}, f"{line!r} names no command"
+        else:
+            assert used - OPTIONS[path] - {"--help"} == set(), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_on_a_page_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    dead = [t for t in targets if "://" not in t and not t.startswith("mailto:") and not (page.parent / t).exists()]
+
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_a_place_outside_the_project(page: Path) -> None:
+    assert re.findall(r"(?<![\w.])/(?:work|root|home|tmp)/\S+|\.\./shared\S*", page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if p.parent.name == "docs" and p.name not in ("README.md", "cli.md")],
+    ids=lambda p: p.name,
+)
+def test_a_page_that_makes_claims_names_its_limits(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").lower()
+
+    assert "limits" in text or "not defended" in text
