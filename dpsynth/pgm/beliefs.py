@@ -14,7 +14,6 @@ import numpy as np
 from dpsynth.pgm.contraction import Contraction, Table
 from dpsynth.pgm.junction_tree import Axes, JunctionTree
 
-
 # Of the logarithms in one update; floats end at e^-745.
 _LARGEST_RANGE = 300.0
 

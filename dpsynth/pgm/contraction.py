@@ -59,7 +59,7 @@ class Contraction:
         return tables
 
     def multiply(self, full: Table, factors: dict[Axes, Table]) -> None:
-        """``full`` times all ``factors``, in place. Factors travel the same plan backwards, so small ones meet before they meet ``full``."""
+        """``full`` times all ``factors``, in place. Factors travel the same plan backwards: small ones meet before they meet ``full``."""
         gathered = dict(factors)
         for target in reversed(self._plan):
             factor = gathered.pop(target, None)

@@ -29,6 +29,20 @@ from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_si
 Progress = Callable[[str, int, int], None]
 _ALL = 1.0 - 1e-12
 
+# Below this x noise rules: fits stop early, no residual form, no refinement. Chosen on the development tables of docs/algorithms.md.
+_LITTLE = 1e3
+# Share of the budget for marginals of three columns inside the tree.
+_TRIPLES_SHARE = 0.12
+# A pair beyond the tree is measured if its error is this many times what noise will make of it; at most this many per column.
+_WORTH, _BEYOND_PER_COLUMN = 1.5, 2
+# Fits stop when the loss is this share of what the truth would have, for little and for enough data; stopping early regularises.
+_ENOUGH_LITTLE, _ENOUGH = 0.87, 0.5
+_ROUND_ITERATIONS, _FINAL_ITERATIONS = 80, 600
+# The tree limit grows with the square root of x beyond this point, up to this factor.
+_LIMIT_GROWS_FROM, _LIMIT_GROWS_TO = 1e4, 2.5
+# Candidates in a row that do not fit the tree before the search for one that does is given up.
+_MISFITS = 60
+
 
 @dataclass(frozen=True)
 class Adaptive:
@@ -86,7 +100,9 @@ class Adaptive:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A marginal that could be measured: its noisy error, and (s n_eff)^(2/3), by which budget is shared and error is ranked."""
+    """A marginal that could be measured: its noisy error, its price (s n_eff)^(2/3), by which budget is shared and error is ranked, and the
+    error that noise will leave.
+    """
 
     clique: Clique
     error: float
@@ -97,16 +113,12 @@ class _Candidate:
     def rank(self) -> float:
         return self.error / self.price
 
+    @property
+    def trust(self) -> float:
+        """Weight of its measurement against the model's own table, as if error and noise were independent Gaussian deviations."""
+        return self.error**2 / (self.error**2 + self.noise**2)
 
-WORTH=1.5
-MOST=2.0
-SHRINK=True
-TRI=1.0
-WARM=1e9
-ENOUGH=(.87,.5)
-CAP=600
-MID=80
-TRISHARE=0.13
+
 class _Run:
     """One fit: the measurements so far and the model they imply."""
 
@@ -117,7 +129,7 @@ class _Run:
         self.rho = private.rho_left
         self.one_ways, self.total = self._one_ways()
         self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.max_rows
-        self.limit = int(recipe.tree_limit * min(2.5, max(1.0, math.sqrt(self.x / 1e4))))
+        self.limit = int(recipe.tree_limit * min(_LIMIT_GROWS_TO, max(1.0, math.sqrt(self.x / _LIMIT_GROWS_FROM))))
         bins = resolution(private.domain, self.x, recipe.tree_limit)
         self.recoding = coarsen(private.domain, self.one_ways, self.total, bins)
         self.private = private.recoded(self.recoding)
@@ -126,16 +138,22 @@ class _Run:
         self.sizes = [a.size for a in self.domain]
         self.edges: list[Clique] = []
         self.outside: list[tuple[Measurement, float]] = []
-        self.refine = recipe.refine and self.x >= 1e3
-        self.fitted = self._fit(60)
+        self.refine = recipe.refine and self.x >= _LITTLE
+        self.fitted: Fitted | None = None
 
     @property
     def domain(self) -> Domain:
         return self.private.domain
 
+    @property
+    def _model(self) -> Fitted:
+        """The latest fit."""
+        if self.fitted is None:
+            self.fitted = self._fit(_ROUND_ITERATIONS)
+        return self.fitted
+
     def result(self) -> SyntheticModel:
-        triples_share = TRISHARE if TRISHARE is not None else 0.30 if math.log10(self.x) > 4.4 else 0.12
-        triples = triples_share * self.rho if len(self.domain) > 2 else 0.0
+        triples = _TRIPLES_SHARE * self.rho if len(self.domain) > 2 else 0.0
         rounds = self.recipe.rounds
         score_rho = self.recipe.score_share * self.rho / rounds
         for done in range(rounds):
@@ -148,7 +166,7 @@ class _Run:
         if self.progress:
             self.progress("select and measure", rounds + 1, rounds + 1)
         self._spend_rest()
-        fitted = self._fit(self._iterations(), warm=self.x > WARM)
+        fitted = self._fit(_FINAL_ITERATIONS, warm=False)
         return SyntheticModel(
             synthesizer=self.recipe.name,
             domain=self.full.domain,
@@ -185,14 +203,12 @@ class _Run:
         one_ways = measure_one_ways(self.full, share * self.rho)
         return one_ways, estimate_total(self.full, one_ways)
 
-    def _iterations(self) -> int:
-        return CAP
-
     def _fit(self, iterations: int, *, warm: bool = True) -> Fitted:
         tree = self._tree(self.edges)
         targets = combine([m for m in self.measurements if m.stddev > 0.0], self.index)
-        start = self.fitted.potentials if warm and hasattr(self, "fitted") else None
-        return fit(tree, targets, self.total, iterations=iterations, start=start, enough=ENOUGH[self.x >= 1e3])
+        start = self.fitted.potentials if warm and self.fitted else None
+        enough = _ENOUGH if self.x >= _LITTLE else _ENOUGH_LITTLE
+        return fit(tree, targets, self.total, iterations=iterations, start=start, enough=enough)
 
     def _tree(self, edges: Sequence[Clique]) -> JunctionTree:
         return junction_tree(self.sizes, [[self.index[name] for name in edge] for edge in edges])
@@ -200,7 +216,7 @@ class _Run:
     def _round(self, score_rho: float, budget: float, *, last: bool) -> None:
         """Score all pairs, pick, measure, refit."""
         names = self.domain.names
-        tables = {(names[a], names[b]): table for (a, b), table in all_pairs(self.fitted.beliefs).items()}
+        tables = {(names[a], names[b]): table for (a, b), table in all_pairs(self._model.beliefs).items()}
         pairs = [pair for pair in tables if min(tables[pair].shape) > 1]
         if not pairs:
             return
@@ -255,14 +271,15 @@ class _Run:
                 misses = 0
             else:
                 misses += 1
-                if misses >= 60:
+                if misses >= _MISFITS:
                     break
         return picked
 
     def _beyond(self, candidates: list[_Candidate], picked: list[_Candidate]) -> list[_Candidate]:
-        """The best candidates that did not fit the tree, at most as many as there are columns."""
+        """The best candidates that did not fit the tree and are worth their noise."""
         taken = {c.clique for c in picked}
-        return [c for c in candidates if c.clique not in taken and c.error > WORTH * c.noise][: int(MOST*len(self.domain))]
+        worth = [c for c in candidates if c.clique not in taken and c.error > _WORTH * c.noise]
+        return worth[: _BEYOND_PER_COLUMN * len(self.domain)]
 
     def _fits(self, more: Sequence[Clique]) -> bool:
         edges = [[self.index[name] for name in edge] for edge in [*self.edges, *more]]
@@ -282,16 +299,16 @@ class _Run:
             else:
                 m = self.private.measure(candidate.clique, rho, stage)
             if place >= len(picked):
-                self.outside.append((m, candidate.error**2 / (candidate.error**2 + candidate.noise**2) if SHRINK else 1.0))
+                self.outside.append((m, candidate.trust))
                 continue
             self.measurements.append(m)
             if candidate.clique not in self.edges:
                 self.edges.append(candidate.clique)
-        self.fitted = self._fit(MID)
+        self.fitted = self._fit(_ROUND_ITERATIONS)
 
     def _triples(self) -> None:
         """Measure the three-ways that lie inside one clique of the tree, scored and paid for like the pairs."""
-        tree = self.fitted.beliefs.tree
+        tree = self._model.beliefs.tree
         names = self.domain.names
         inside = {tuple(sorted(triple)) for clique in tree.cliques for triple in combinations(clique, 3)}
         triples = [t for t in sorted(inside) if min(self.sizes[a] for a in t) > 1]
@@ -299,7 +316,7 @@ class _Run:
             return
         tables = []
         for triple in triples:
-            table = self.fitted.beliefs.within(triple)
+            table = self._model.beliefs.within(triple)
             tables.append(np.zeros(0) if table is None else table)
         cliques = [tuple(names[a] for a in triple) for triple in triples]
         budget = self.private.rho_left
@@ -308,7 +325,7 @@ class _Run:
             cliques, [np.rint(t).astype(np.int64) for t in tables], score_rho, "score_triples"
         )
         candidates = self._candidates(cliques, tables, errors, 2.0 * noise, budget, expected=max(1, len(cliques) // 2))
-        self._measure(candidates[: max(1, int(TRI * len(names)))], self.private.rho_left, "three_way")
+        self._measure(candidates[: len(names)], self.private.rho_left, "three_way")
 
     def _spend_rest(self) -> None:
         """Budget that no candidate asked for goes into the one-ways again."""
@@ -321,4 +338,4 @@ class _Run:
 
     def _as_residual(self, clique: Clique) -> bool:
         """Residual form pays when it cuts the noise by a quarter and the lower orders are known well enough."""
-        return self.x >= 1e3 and self._row_norm(clique) <= 0.75
+        return self.x >= _LITTLE and self._row_norm(clique) <= 0.75
