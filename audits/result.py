@@ -65,7 +65,8 @@ class Claim:
 class Column:
     """What an audit may know of a column: public facts only.
 
-    ``kind`` is ``categorical`` or ``ordered``; ``role`` one of identifier, quasi, sensitive, target, other; ``group`` marks fairness groups.
+    ``kind`` is ``categorical`` or ``ordered``; ``role`` one of identifier, quasi, sensitive, target, other; ``group`` marks fairness
+    groups.
     ``categories`` (categorical) or ``minimum``/``maximum`` (ordered) are the declared domain where there is one.
     """
 
@@ -136,16 +137,17 @@ class AuditInput:
 
     ``train``/``control`` rows belong to units ``train_units``/``control_units`` (integers, aligned with the rows; None = a row is a unit).
     ``members`` and ``nonmembers`` are the coin-flip cohort: unit ids in ``train_units`` that entered the cohort and stayed, and the ids in
-    ``control_units`` (all of ``control``) that were left out by a fair coin. ``synthetic`` is the table about to be released.
+    ``control_units`` (all of ``control``) that were left out by a fair coin. ``synthetic`` is the table about to be released. The repr
+    holds no table, so that no traceback shows records.
     """
 
-    synthetic: pd.DataFrame
+    synthetic: pd.DataFrame = field(repr=False)
     columns: tuple[Column, ...]
-    train: pd.DataFrame | None = None
-    control: pd.DataFrame | None = None
-    train_units: npt.NDArray[np.int64] | None = None
-    control_units: npt.NDArray[np.int64] | None = None
-    members: npt.NDArray[np.int64] | None = None
+    train: pd.DataFrame | None = field(default=None, repr=False)
+    control: pd.DataFrame | None = field(default=None, repr=False)
+    train_units: npt.NDArray[np.int64] | None = field(default=None, repr=False)
+    control_units: npt.NDArray[np.int64] | None = field(default=None, repr=False)
+    members: npt.NDArray[np.int64] | None = field(default=None, repr=False)
     transcript: Mapping[str, Any] | None = None
     claim: Claim | None = None
     mechanism: Mechanism | None = None

@@ -93,7 +93,8 @@ def measure(prepared: Prepared, successes: Successes, confidence: float = 0.95, 
 def _residuals(successes: Successes, side: npt.NDArray[np.bool_], strangers: npt.NDArray[np.bool_]) -> Floats:
     """Values whose mean is the weighted mean, on one side, of success beyond that of strangers of the same weight.
 
-    Success is regressed on weight among the strangers (quadratically, with the weights): a unit that is hard to guess by its weight is so on
+    Success is regressed on weight among the strangers (quadratically, with the weights): a unit that is hard to guess by its weight is
+    so on
     both sides, and a side that happens to hold more of them must not look safer. On the strangers the mean is 0. The spread is that of the
     ratio estimate, linearised (Cochran 1977, section 6.4, with residuals as in 7.3).
     """

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
     from dpsynth.synthesizers import Synthesizer
 
-# A column of every kind the encoder knows: nullable categories, a flag, a narrow integer, a number with bins to be found under the budget.
+# A column of every kind the encoder knows: nullable categories, a flag, narrow integers, a number with bins to be found under the budget.
+# Together they have more cells than `Adaptive` puts into one table, so that its selection is audited too.
 _FIELDS: list[dict[str, Any]] = [
     {"name": "ward", "type": "string", "categories": ["a", "b", "c", "d"], "dp:nullable": True},
     {"name": "sex", "type": "string", "categories": ["f", "m"], "dp:other": "m"},
     {"name": "smoker", "type": "boolean", "dp:nullable": True},
+    {"name": "region", "type": "string", "categories": ["n", "e", "s", "w", "abroad", "sea"], "dp:nullable": True},
+    {"name": "plan", "type": "string", "categories": ["none", "basic", "full", "staff"], "dp:nullable": True},
+    {"name": "age", "type": "integer", "constraints": {"minimum": 0, "maximum": 30}},
     {"name": "visits", "type": "integer", "constraints": {"minimum": 0, "maximum": 9}},
     {"name": "cost", "type": "number", "constraints": {"minimum": 0, "maximum": 1000}, "dp:bins": "dp"},
 ]

@@ -251,9 +251,9 @@ def _bases(mechanism: Mechanism, tier: str, seed: int) -> Iterator[_Base]:
     else:
         far = [
             _Neighbour("far:empty", toy.frame([]), _FAR),
-            _Neighbour("far:one_row", toy.frame(toy.constant(1)), _FAR),
+            _Neighbour("far:one_row", toy.frame(toy.constant(1)), _FAR, whole=False),
             _Neighbour("far:constant", toy.frame(toy.constant(len(crowd))), _FAR),
-            _Neighbour("far:twice_as_many_others", toy.frame(toy.units(2 * len(crowd), seed + 1)), _FAR),
+            _Neighbour("far:twice_as_many_others", toy.frame(toy.units(2 * len(crowd), seed + 1)), _FAR, whole=False),
             _Neighbour("far:ten_times_as_many", toy.frame(toy.constant(10 * len(crowd))), _FAR),
         ]
         added = [
@@ -309,7 +309,7 @@ def _crowded_bases(toy: Toy, crowd: Sequence[Unit], weird: Sequence[tuple[str, U
         others = [u for u in everyone if u is not unit]
         back: list[Unit] = [(unit[0], crowd[i % len(crowd)][1])] if replace_only else []
         table = toy.frame([*others, *back])
-        neighbours.append(_Neighbour(f"{'replace_back' if replace_only else 'remove'}:{label}", table, 1.0, whole=i < 3))
+        neighbours.append(_Neighbour(f"{'replace_back' if replace_only else 'remove'}:{label}", table, 1.0, whole=i < 1))
     yield _Base("crowded", toy.frame(everyone), neighbours)
     many = [(label, unit) for label, unit in weird if len(unit[1]) > toy.max_rows and label.startswith(toys.COPY)]
     for label, unit in many:

@@ -71,8 +71,16 @@ def say(text: str) -> None:
     out().print(clean(text), soft_wrap=True)
 
 
-def panel(title: str, rows: Iterable[tuple[str, str]], *, style: str, body: Sequence[Any] = ()) -> None:
-    """A framed block: a title, name and value rows, then any further renderables."""
+def panel(title: str, rows: Sequence[tuple[str, str]], *, style: str, body: Sequence[Any] = ()) -> None:
+    """A title, name and value rows, then any further renderables: framed on a terminal, plain lines that can be searched elsewhere."""
+    console = out()
+    if not console.is_terminal:
+        width = max(len(name) for name, _ in rows)
+        lines = [title, *(f"  {name:<{width}}  {value}" for name, value in rows)]
+        console.print(clean("\n".join(lines)), soft_wrap=True)
+        for item in body:
+            console.print(item)
+        return
     from rich import box
     from rich.console import Group
     from rich.panel import Panel
@@ -84,13 +92,12 @@ def panel(title: str, rows: Iterable[tuple[str, str]], *, style: str, body: Sequ
     grid.add_column(overflow="fold")
     for name, value in rows:
         grid.add_row(name, Text(clean(value)))
-    console = out()
     frame = Panel(
         Group(grid, *body),
         title=Text(clean(title), style=f"bold {style}"),
         title_align="left",
         border_style=style,
-        box=box.ROUNDED if console.is_terminal else box.ASCII,
+        box=box.ROUNDED,
         padding=(1, 2),
         width=console.width,
     )

@@ -37,7 +37,8 @@ class Contraction:
             return
         wanted = set(target)
         supersets = [axes for axes in self._shape if wanted < set(axes)]
-        source = min(supersets, key=lambda axes: math.prod(self._shape[axes]))
+        # Of equally large tables the one with fewer axes: an axis with one level changes no size.
+        source = min(supersets, key=lambda axes: (math.prod(self._shape[axes]), len(axes)))
         extra = [a for a in source if a not in wanted]
         if len(extra) > 1 and math.prod(self._shape[source]) > 4096:
             # One axis at a time, the largest first: the table in between is small and serves later targets.

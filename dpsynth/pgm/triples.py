@@ -15,6 +15,9 @@ from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.contraction import Table
 from dpsynth.pgm.junction_tree import Axes
 
+# Conditionals kept for later marginals, in cells; beyond this they are computed again.
+_KEPT_CELLS = 4_000_000
+
 
 class TreeMarginals:
     """Any small marginal of fixed ``beliefs``. Conditionals are kept, so the hundredth triple costs little more than its own cells."""
@@ -32,11 +35,13 @@ class TreeMarginals:
             {frozenset(axes): (axes, table) for axes, table in known.items()} for known in beliefs.marginals
         ]
         self._carried: dict[tuple[int, int, Axes], Table] = {}
+        self._costs: dict[tuple[int, int, Axes], int] = {}
+        self._room = _KEPT_CELLS
 
     def table(self, attributes: Sequence[int]) -> Table:
         """The marginal over ``attributes``, in that order; it sums to the model's total."""
-        clique = min(range(len(self._cliques)), key=lambda i: self._cost(i, attributes))
-        axes, table = self._joined(clique, attributes, -1)
+        clique = min(range(len(self._cliques)), key=lambda i: self._cost(i, tuple(attributes), -1))
+        axes, table = self._joined(clique, tuple(attributes), -1)
         return table.transpose([axes.index(a) for a in attributes])
 
     def _directions(self, start: int) -> dict[int, int]:
@@ -50,50 +55,62 @@ class TreeMarginals:
             stack.extend((clique, nxt, first) for one, nxt in self._separators if one == clique and nxt != origin)
         return {a: first for a, first in found.items() if first != start}
 
-    def _cost(self, clique: int, attributes: Sequence[int]) -> int:
-        """About how many multiplications it takes to meet at ``clique``: the cells looked at times the levels brought along."""
-        sizes, towards = self._beliefs.tree.sizes, self._towards[clique]
-        wanted: set[int] = set()
-        levels: dict[int, int] = {}
-        for a in attributes:
-            if a in towards:
-                first = towards[a]
-                wanted.update(self._separators[clique, first])
-                levels[first] = levels.get(first, 1) * sizes[a]
-            else:
-                wanted.add(a)
-        return math.prod(sizes[a] for a in wanted) * max(levels.values(), default=1)
+    def _cost(self, clique: int, attributes: Axes, origin: int) -> int:
+        """How many cells `_joined` looks at, those of the conditionals it needs included."""
+        key = (clique, origin, attributes)
+        if key not in self._costs:
+            sizes = self._beliefs.tree.sizes
+            keep, groups = self._parts(clique, attributes, origin)
+            separators = [self._separators[clique, neighbour] for neighbour, _ in groups]
+            wanted = keep.union(*separators)
+            cost = math.prod(sizes[a] for a in wanted)
+            brought = 1
+            for place, (neighbour, group) in enumerate(groups):
+                brought *= math.prod(sizes[a] for a in group)
+                cost += math.prod(sizes[a] for a in wanted) * brought + self._cost(neighbour, group, clique)
+                wanted = keep.union(*separators[place + 1 :])
+            self._costs[key] = cost
+        return self._costs[key]
 
-    def _joined(self, clique: int, attributes: Iterable[int], origin: int) -> tuple[Axes, Table]:
-        """P over ``attributes``, none of which lies behind ``origin``, together with the separator towards ``origin``."""
-        towards = self._towards[clique]
-        keep = {a for a in attributes if a not in towards}
-        if origin >= 0:
-            keep.update(self._separators[clique, origin])
-        groups: dict[int, list[int]] = {}
+    def _parts(self, clique: int, attributes: Axes, origin: int) -> tuple[set[int], list[tuple[int, Axes]]]:
+        """Which of ``attributes`` (and of the separator towards ``origin``) lie inside, and which lie behind which neighbour.
+
+        The group with the fewest levels comes first, since what comes after works on the table that it leaves.
+        """
+        towards, sizes = self._towards[clique], self._beliefs.tree.sizes
+        keep = set(self._separators[clique, origin]) if origin >= 0 else set()
+        groups: dict[int, Axes] = {}
         for a in attributes:
             if a in towards:
-                groups.setdefault(towards[a], []).append(a)
-        # The group with the fewest levels first: what comes after works on the smaller table.
-        order = sorted(groups, key=lambda n: math.prod(self._beliefs.tree.sizes[a] for a in groups[n]))
-        separators = [self._separators[clique, n] for n in order]
+                groups[towards[a]] = (*groups.get(towards[a], ()), a)
+            else:
+                keep.add(a)
+        return keep, sorted(groups.items(), key=lambda item: math.prod(sizes[a] for a in item[1]))
+
+    def _joined(self, clique: int, attributes: Axes, origin: int) -> tuple[Axes, Table]:
+        """P over ``attributes``, none of which lies behind ``origin``, together with the separator towards ``origin``."""
+        keep, groups = self._parts(clique, attributes, origin)
+        separators = [self._separators[clique, neighbour] for neighbour, _ in groups]
         axes, table = self._summed(clique, keep.union(*separators))
-        for place, neighbour in enumerate(order):
+        for place, (neighbour, group) in enumerate(groups):
             later = keep.union(*separators[place + 1 :])
-            group = tuple(groups[neighbour])
             axes, table = self._contracted(axes, table, separators[place], group, self._conditional(neighbour, clique, group), later)
         return axes, table
 
     def _conditional(self, clique: int, towards: int, group: Axes) -> Table:
         """P(group | separator) as seen from ``towards``: axes of the separator, then of the group; zero where the separator has no mass."""
-        key = (clique, towards, group)
-        if key not in self._carried:
-            separator = self._separators[clique, towards]
-            axes, joint = self._joined(clique, group, towards)
-            joint = joint.transpose([axes.index(a) for a in (*separator, *group)])
-            mass = joint.sum(axis=tuple(range(len(separator), joint.ndim)), keepdims=True)
-            self._carried[key] = np.divide(joint, mass, out=np.zeros(joint.shape), where=mass > 0.0)
-        return self._carried[key]
+        kept = self._carried.get((clique, towards, group))
+        if kept is not None:
+            return kept
+        separator = self._separators[clique, towards]
+        axes, joint = self._joined(clique, group, towards)
+        joint = joint.transpose([axes.index(a) for a in (*separator, *group)])
+        mass = joint.sum(axis=tuple(range(len(separator), joint.ndim)), keepdims=True)
+        conditional = np.divide(joint, mass, out=np.zeros(joint.shape), where=mass > 0.0)
+        if conditional.size <= self._room:
+            self._carried[clique, towards, group] = conditional
+            self._room -= conditional.size
+        return conditional
 
     def _contracted(
         self, axes: Axes, table: Table, separator: Axes, group: Axes, conditional: Table, later: set[int]

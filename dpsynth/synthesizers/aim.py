@@ -19,7 +19,7 @@ from dpsynth.errors import ConfigError
 from dpsynth.marginals import Clique, Domain, Measurement
 from dpsynth.model import SyntheticModel
 from dpsynth.pgm.estimation import Fitted, combine, fit
-from dpsynth.pgm.junction_tree import Axes, JunctionTree, junction_tree, tree_cells
+from dpsynth.pgm.junction_tree import Axes, junction_tree, tree_cells
 from dpsynth.pgm.triples import TreeMarginals
 from dpsynth.privacy import PrivateData
 from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, on_simplex, recode_one_way
@@ -54,7 +54,7 @@ class Aim:
     workload: Mapping[Clique, int] | None = None
     max_cells: int = 1_000_000
     rounds_per_column: int = 16
-    one_way_share: float = 0.125
+    one_way_share: float = 0.2
     measure_share: float = 0.9
     bins_share: float = 0.1
 
@@ -100,7 +100,7 @@ class Aim:
 class _Candidate:
     """A marginal of the workload or a part of one, and what was last known of it.
 
-    ``model`` is the model's answer, rounded; ``tree`` the cells of the model with this marginal in it, right for the tree of ``version``.
+    ``model`` is the model's answer, rounded; ``tree`` the cells of the model with this marginal in it, right for the links of ``version``.
     Both may be out of date, which costs accuracy and no privacy: they are functions of noisy answers.
     """
 
@@ -135,6 +135,7 @@ class _Run:
         self.sizes = [a.size for a in self.domain]
         self.measured: list[Measurement] = []
         self.coarse = [m for one in self.one_ways for m in recode_one_way(one, self.recoding)]
+        self.links: set[Axes] = set()
         self.version = 0
         self.tree = junction_tree(self.sizes, [])
         self.candidates = [] if alone else self._closure(weighted)
@@ -229,9 +230,13 @@ class _Run:
         before = TreeMarginals(self.fitted.beliefs).table(candidate.axes)
         m = self.private.measure(candidate.clique, rho, "marginal")
         self.measured.append(m)
-        if not self._inside(candidate):
+        links = set(combinations(candidate.axes, 2))
+        if not links <= self.links:
+            # Also where the tree has room already: a new link changes how the next tree is triangulated, hence what fits.
+            self.links |= links
             self.version += 1
-            self.tree = self._tree_with(candidate)
+        if not self._inside(candidate):
+            self.tree = junction_tree(self.sizes, self._edges())
         self.fitted = self._fit(_ROUND_ITERATIONS, self.fitted)
         marginals = TreeMarginals(self.fitted.beliefs)
         change = float(np.abs(marginals.table(candidate.axes) - before).sum())
@@ -277,9 +282,6 @@ class _Run:
 
     def _edges(self) -> list[Axes]:
         return list({tuple(self.index[name] for name in m.clique): None for m in self.measured})
-
-    def _tree_with(self, candidate: _Candidate) -> JunctionTree:
-        return junction_tree(self.sizes, [*self._edges(), candidate.axes])
 
     # --- fits -------------------------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -28,12 +28,16 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_help_is_there_in_half_a_second() -> None:
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    # Processor time, best of three: a busy machine must not fail the build, a slow import must.
     seconds = []
-    # The best of three: a busy machine must not fail the build, a slow import must.
     for _ in range(3):
-        began = time.perf_counter()
+        began = used()
         assert _run("--help").returncode == 0
-        seconds.append(time.perf_counter() - began)
+        seconds.append(used() - began)
 
     assert min(seconds) < HELP_SECONDS
 

@@ -102,7 +102,7 @@ def test_a_residual_sums_to_zero_along_every_axis_and_centring_again_changes_not
 
 def test_recoding_a_table_and_counting_equals_counting_and_merging() -> None:
     domain = Domain.of({"a": 4, "b": 3})
-    rows = list(product(range(4), range(3))) + [(3, 2), (0, 1)]
+    rows = [*product(range(4), range(3)), (3, 2), (0, 1)]
     recoding = Recoding({"a": np.array([0, 1, 1, 0])})
     table = table_of(domain, rows)
     merged = count(recoding.table(table), ("a", "b"))

@@ -52,7 +52,7 @@ def _joint(model: SyntheticModel) -> npt.NDArray[np.float64]:
     """The joint over full levels: merged cells spread by the shares within."""
     inside = np.array([0.25, 0.75, 1.0, 0.0, 0.5, 0.5])
     merged = np.take(joint_of(model.beliefs), [0, 0, 1, 2, 2, 2], axis=1)
-    return merged * inside[None, :, None, None]
+    return np.asarray(merged * inside[None, :, None, None])
 
 
 # --- files ----------------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_a_model_file_holds_arrays_and_json_and_no_pickle(tmp_path: Path) -> Non
         json.loads(archive.read("model.json"))
         for name in archive.namelist():
             if name.endswith(".npy"):
-                np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+                np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)  # type: ignore[no-untyped-call]
     with np.load(tmp_path / "m.model", allow_pickle=False) as arrays:
         assert arrays["table_0"].dtype == np.float64
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.house import cli_pages
+from tests.house.packages import PACKAGES, folder
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -44,6 +45,14 @@ def test_every_link_on_a_page_leads_somewhere(page: Path) -> None:
     dead = [t for t in targets if "://" not in t and not t.startswith("mailto:") and not (page.parent / t).exists()]
 
     assert dead == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_page_that_the_code_points_to_exists(package: str) -> None:
+    sources = [path.read_text(encoding="utf-8") for path in folder(package).rglob("*.py")]
+    named = {page for text in sources for page in re.findall(r"\bdocs/[\w/-]+\.md\b", text)}
+
+    assert {page for page in named if not (ROOT / page).exists()} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

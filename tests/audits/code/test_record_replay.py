@@ -34,7 +34,8 @@ def reference(defect: str | None, neighbours: str, max_rows: int, unit_field: st
 def test_a_correct_mechanism_is_not_falsified(given: Given, neighbours: str, max_rows: int, unit_field: str | None, tier: str) -> None:
     result = record_replay(given(reference(None, neighbours, max_rows, unit_field), tier=tier))
     assert result.verdict is Verdict.NOT_FALSIFIED, result.details
-    assert result.value == pytest.approx(1.0)  # the neighbours reach the declared sensitivity
+    # The neighbours reach the declared sensitivity, or nearly so where the smoke tier's few exchanges must do.
+    assert result.value is not None and (0.8 if tier == "smoke" else 1.0 - 1e-9) <= result.value <= 1.0 + 1e-9
     assert result.detectable is not None and result.detectable < 2.0
     assert result.details["notes"] == []
 
@@ -149,13 +150,13 @@ def test_failing_on_noise_alone_is_inconclusive_and_no_violation(given: Given) -
 
 
 class _Chatty(Reference):
-    """Warns about a cell that does not parse."""
+    """Warns about a table of its own."""
 
     def __call__(self, table: pd.DataFrame, hook: Hook | None = None) -> Mapping[str, bytes]:
         import warnings
 
-        if table["age"].isna().any():
-            warnings.warn("a cell does not parse", UserWarning, stacklevel=2)
+        if table.empty:
+            warnings.warn("no rows", UserWarning, stacklevel=2)
         return super().__call__(table, hook)
 
 

@@ -34,7 +34,7 @@ def spread(table: Table, axes: Sequence[int], sizes: Sequence[int]) -> Table:
     """``table`` over ``axes`` as a table over all attributes, constant along the others."""
     order = sorted(axes)
     moved = np.asarray(table).transpose([list(axes).index(a) for a in order])
-    return moved.reshape([sizes[a] if a in axes else 1 for a in range(len(sizes))])
+    return np.asarray(moved.reshape([sizes[a] if a in axes else 1 for a in range(len(sizes))]))
 
 
 def marginal_of(joint: Table, attributes: Sequence[int]) -> Table:
@@ -67,7 +67,7 @@ def multiplied(joint: Table, factors: Mapping[tuple[int, ...], Table], total: fl
     """``joint`` times ``factors``, scaled to ``total``."""
     for axes, factor in factors.items():
         joint = joint * spread(factor, axes, joint.shape)
-    return joint * (total / joint.sum())
+    return np.asarray(joint * (total / joint.sum()))
 
 
 @st.composite

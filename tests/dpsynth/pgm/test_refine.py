@@ -16,10 +16,13 @@ def _rows(n: int, sizes: tuple[int, ...], seed: int = 0) -> list[Column]:
     return [rng.integers(0, size, size=n) for size in sizes]
 
 
-def _counts(columns: list[Column], sizes: tuple[int, ...], axes: tuple[int, int], weights: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
+Table = npt.NDArray[np.float64]
+
+
+def _counts(columns: list[Column], sizes: tuple[int, ...], axes: tuple[int, int], weights: Table | None = None) -> Table:
     a, b = axes
-    index = columns[a] * sizes[b] + columns[b]
-    return np.bincount(index, weights=weights, minlength=sizes[a] * sizes[b]).astype(np.float64).reshape(sizes[a], sizes[b])
+    counts = np.bincount(columns[a] * sizes[b] + columns[b], weights=weights, minlength=sizes[a] * sizes[b])
+    return counts.astype(np.float64).reshape(sizes[a], sizes[b])
 
 
 def test_weights_meet_targets_that_agree() -> None:

@@ -17,7 +17,7 @@ def _grow(tree: IntervalTree, mass: npt.NDArray[np.float64], stddev: float = 0.0
     """Grow to the end on exact counts plus Gaussian noise; returns the number of intervals counted per level."""
     rng = np.random.default_rng(seed)
     below = np.concatenate(([0.0], np.cumsum(mass)))
-    counted = []
+    counted: list[int] = []
     while tree.frontier and len(counted) < tree.depth:
         edges = tree.next_edges()
         counted.append(len(edges))

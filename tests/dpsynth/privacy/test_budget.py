@@ -20,8 +20,10 @@ GRID = list(product(EPSILONS, DELTAS))
 def test_epsilon_and_rho_are_inverse_and_rounded_towards_more_noise(epsilon: float, delta: float) -> None:
     rho = rho_of(epsilon, delta)
     back = epsilon_of(rho, delta)
-    # Down one way and up the other: each rounds by a part in 1e9 of its own argument.
+    # Down by a part in 1e9 of rho one way, by nothing on the way back: all of a budget reads as no more than the budget.
     assert back == pytest.approx(epsilon, rel=2e-8)
+    assert back <= epsilon
+    assert epsilon_of(rho * (1.0 + 1e-12), delta) <= epsilon
     assert log_delta(rho, epsilon) <= math.log(delta)
     assert epsilon_of(rho * (1.0 + 1e-6), delta) > epsilon * (1.0 + 1e-7)
 
@@ -36,7 +38,7 @@ def test_the_conversion_agrees_with_opendp(epsilon: float, delta: float) -> None
     scale = 1.0 / math.sqrt(2.0 * rho)
     space = (dp.atom_domain(T="i64"), dp.absolute_distance(T="f64"))
     measurement = dp.c.make_zCDP_to_approxDP(dp.m.make_gaussian(*space, scale=scale))
-    theirs = measurement.map(1.0).epsilon(delta)
+    theirs = measurement.map(1.0).epsilon(delta)  # type: ignore[no-untyped-call]
     assert theirs <= epsilon
     assert theirs == pytest.approx(epsilon, rel=1e-8)
     assert epsilon_of(rho, delta) == pytest.approx(theirs, rel=1e-8)

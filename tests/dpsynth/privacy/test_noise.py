@@ -51,6 +51,14 @@ def test_a_selection_charged_too_little_refuses() -> None:
         noise.exponential_mechanism(scores, epsilon * 1.001, 1.0, 0.5)
 
 
+def test_what_was_charged_in_full_is_drawn() -> None:
+    for rho in (1e-6, 0.01, 3.0):
+        scores = np.array([0.0, 1.0, 2.0])
+        assert noise.exponential_mechanism(scores, noise.selection_epsilon(rho), 2.0, rho) in (0, 1, 2)
+        exact = np.zeros(4, dtype=np.int64)
+        assert noise.discrete_gaussian(exact, noise.gaussian_stddev(2.0, rho), 2.0, rho).shape == (4,)
+
+
 def test_a_selection_is_not_charged_as_pure_dp() -> None:
     """epsilon^2 / 2 would be four times what a bounded range costs; nor is it less than epsilon^2 / 8."""
     assert noise.selection_epsilon(0.125) == pytest.approx(1.0)

@@ -319,7 +319,7 @@ def test_a_model_under_which_a_row_could_count_more_than_once_is_refused(
 @pytest.mark.parametrize("weights", [[-5, 1, 1], [0, 0, 0], [0.5, 1.0, 2.0]])
 def test_weights_that_would_understate_the_sensitivity_are_refused(weights: list[float]) -> None:
     with pytest.raises(ConfigError, match="weights"):
-        _private().select(PAIRS, _models(), 0.1, "x", weights=np.array(weights))  # type: ignore[arg-type]
+        _private().select(PAIRS, _models(), 0.1, "x", weights=np.array(weights))
 
 
 @pytest.mark.parametrize("penalty", [math.nan, math.inf, -math.inf, 1e300])

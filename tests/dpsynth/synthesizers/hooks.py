@@ -15,7 +15,7 @@ from dpsynth.privacy.noise import SeededNoise
 from dpsynth.synthesizers import SYNTHESIZERS, Aim, Synthesizer
 
 # A mechanism that takes seconds by default is tested with fewer rounds; what it promises does not depend on their number.
-_QUICK: dict[str, Synthesizer] = {"aim": Aim(degree=2, rounds_per_column=1)}
+_QUICK: dict[str, Synthesizer] = {"aim": Aim(degree=2, rounds_per_column=1, max_cells=20_000)}
 
 
 def recipe(name: str) -> Synthesizer:

@@ -177,6 +177,20 @@ def test_the_same_answers_give_the_same_model_byte_for_byte(name: str, table: st
 
 @every
 @pytest.mark.parametrize("table", ["small", "wide"])
+@pytest.mark.parametrize("rows", [0, 1, 12, 5000])
+def test_nothing_but_noisy_answers_decides_what_is_asked_next(name: str, table: str, rows: int) -> None:
+    """With the answers of one table frozen, any other table, however far, is asked the same and gives the same model."""
+    hook = Recording(seed=5)
+    model = _fit(name, _private(TABLES[table], hook=hook))
+    other = dependent_table(TABLES[table].domain, rows, 9)
+    replay = Frozen(hook.looks)
+    again = _fit(name, _private(other, hook=replay))
+    assert [look.event for look in replay.looks] == [look.event for look in hook.looks]
+    assert again.to_bytes() == model.to_bytes()
+
+
+@every
+@pytest.mark.parametrize("table", ["small", "wide"])
 def test_progress_is_told_in_steps_that_end(name: str, table: str) -> None:
     told: list[tuple[str, int, int]] = []
     recipe(name).fit(_private(TABLES[table]), lambda stage, done, todo: told.append((stage, done, todo)))

@@ -133,7 +133,7 @@ def test_nothing_has_a_seed_of_zero_by_default(name: str) -> None:
 
 @every
 def test_noise_is_drawn_on_the_integers_themselves(name: str) -> None:
-    """Noise drawn at zero and added in floats has gaps that give the exact answer away; here every answer is an integer from the sampler."""
+    """Noise drawn at zero and added in floats has gaps that give the exact answer away; here all answers are integers."""
     small = Domain.of({"a": 3, "b": 4})
     answers: list[Any] = []
 
@@ -187,7 +187,7 @@ def test_the_limit_on_the_model_bounds_what_it_holds(limit: int) -> None:
 
 
 def test_a_spike_is_a_bin_of_its_own_and_bins_come_back_as_spread_values() -> None:
-    """Nine of ten people cost nothing; the tenth costs anything. Neither may be smeared into the other, nor put into the middle of a bin."""
+    """Nine of ten people cost nothing, the tenth anything: neither is smeared into the other, nor put into the middle."""
     schema = Schema.from_dict(
         {
             "fields": [

@@ -223,7 +223,7 @@ def test_auto_decides_by_public_numbers() -> None:
 def test_recipes_are_frozen_and_hold_no_data() -> None:
     chosen = Independent()
     with pytest.raises(AttributeError):
-        chosen.name = "other"  # type: ignore[misc]
+        chosen.name = "other"
     hook = Recording()
     chosen.fit(_private(hook=hook))
     assert chosen == Independent()
