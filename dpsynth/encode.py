@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# The number of the unit that all rows without a key make up together.
+KEYLESS_UNIT = 0
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A table as codes on the public grid.
@@ -248,7 +252,7 @@ class Encoder:
         if value is None and declared.nullable:
             return self.domain[name].size - 1
         code = int(column.encode(pa.array([str(value)]))[0])
-        if code < 0:
+        if code < 0 or not _within(declared, value):
             raise ConfigError(f"where {name!r}: that value is not in the declared domain of the column")
         return int(np.searchsorted(self._starts[name], code, side="right")) - 1
 
@@ -353,6 +357,17 @@ class Encoder:
         return pd.DataFrame(series)
 
 
+def _within(declared: Field, value: object) -> bool:
+    """Whether a caller's number lies between the declared bounds; a table's cell would be clipped to them."""
+    if declared.type not in ("integer", "number") or declared.minimum is None or declared.maximum is None:
+        return True
+    try:
+        number = float(str(value))
+    except ValueError:
+        return False
+    return isinstance(declared.minimum, (int, float)) and declared.minimum <= number <= float(str(declared.maximum))
+
+
 def _level_series(
     declared: Field, codes: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_], *, typed: bool
 ) -> pd.Series[Any]:
@@ -400,7 +415,8 @@ def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
     if not keys:
         return np.zeros(0, dtype=np.int64)
     encoded = pa.chunked_array(keys).combine_chunks().dictionary_encode(null_encoding="encode")
-    texts = ["\0" if text is None else text for text in encoded.dictionary.to_pylist()]
-    numbers = pd.util.hash_array(np.array(texts, dtype=object), categorize=False).view(np.int64)
+    texts = encoded.dictionary.to_pylist()
+    numbers = pd.util.hash_array(np.array([text or "" for text in texts], dtype=object), categorize=False).view(np.int64)
+    numbers = np.where([text is None for text in texts], KEYLESS_UNIT, numbers)
     places: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return numbers[places]

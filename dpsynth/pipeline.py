@@ -394,8 +394,11 @@ def _refuse_overlap(
     import numpy as np
     import pandas as pd
 
+    from dpsynth.encode import KEYLESS_UNIT
+
     if control_units is not None:
-        overlapping = bool(np.isin(control_units, train_units).any())
+        named = control_units[control_units != KEYLESS_UNIT]
+        overlapping = bool(np.isin(named, train_units).any())
     else:
         known = pd.util.hash_pandas_object(train, index=False).to_numpy()
         asked = pd.util.hash_pandas_object(control, index=False).to_numpy()
@@ -436,7 +439,8 @@ def _write_internal(
     writer.write_internal("report.html", reports.render(document, decided, audience="reviewer"))
     writer.write_internal("provenance.json", _json({"seed": seed, "environment": document["environment"]}))
     if waivers:
-        writer.write_internal("waivers.json", _json({"waivers": [vars(w) for w in waivers]}))
+        given = [{name: value for name, value in vars(waiver).items() if value is not None} for waiver in waivers]
+        writer.write_internal("waivers.json", _json({"$schema": "dpsynth.waivers/1", "waivers": given}))
 
 
 def _publish(
