@@ -42,10 +42,10 @@ def _errors(records: Records) -> str:
         epsilons = sorted(distinct(of_data, "epsilon"))
         head = " / ".join(f"{e:g}" for e in epsilons)
         lines = [
-            f"**{data}**: {of_data[0]['rows']:,} rows, {of_data[0]['columns']} columns, {_repeats(of_data)} fresh runs each",
+            f"**{data}**: {of_data[0]['rows']:,} rows, {of_data[0]['columns']} columns",
             "",
-            f"| | e3 at epsilon {head} | e2 | CPU s | wall s | peak MB |",
-            "|---|---|---|---|---|---|",
+            f"| | e3 at epsilon {head} | e2 | CPU s | wall s | peak MB | runs |",
+            "|---" * 7 + "|",
         ]
         for variant in distinct(of_data, "variant"):
             cells = [[row for row in of_data if row["variant"] == variant and row["epsilon"] == e] for e in epsilons]
@@ -55,12 +55,13 @@ def _errors(records: Records) -> str:
                 _row(cells, lambda rows: _number(mean(rows, "cpu"), 1)),
                 _row(cells, lambda rows: _number(mean(rows, "wall"), 1)),
                 _number(max((float(row["peak_mb"]) for rows in cells for row in rows), default=None), 0),
+                _row(cells, lambda rows: str(len(rows))),
             ]
             lines.append(f"| `{variant}` | " + " | ".join(figures) + " |")
         floors = records.where(section="floor", data=data)
         for floor in distinct(floors, "variant"):
             rows = [row for row in floors if row["variant"] == floor]
-            lines.append(f"| *{floor}* | {_with_error(rows, 'e3')} | {_with_error(rows, 'e2')} | | | |")
+            lines.append(f"| *{floor}* | {_with_error(rows, 'e3')} | {_with_error(rows, 'e2')} | | | | {len(rows)} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) or "Not measured."
 
@@ -198,7 +199,7 @@ def _machine(records: Records) -> str:
     row, digests = found[-1], distinct(found, "source")
     return (
         f"Measured {found[0]['began']} to {row['finished']} on {row['cores']} cores ({row['machine']}, {row['system']}), "
-        f"Python {row['python']}, numpy {row['numpy']}; mean load {row['load']:.1f}. State of the sources: `{digests[-1]}`."
+        f"Python {row['python']}, numpy {row['numpy']}; mean load {mean(found, 'load'):.1f}. State of the sources: `{digests[-1]}`."
     )
 
 
@@ -286,11 +287,6 @@ def _with_error(rows: Sequence[Record], figure: str) -> str:
 
 def _number(value: float | None, places: int) -> str:
     return "–" if value is None else f"{value:.{places}f}"
-
-
-def _repeats(rows: Sequence[Record]) -> str:
-    counts = {len([r for r in rows if (r["variant"], r["epsilon"]) == key]) for key in {(r["variant"], r["epsilon"]) for r in rows}}
-    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def _verdict(met: bool) -> str:

@@ -88,9 +88,7 @@ class BundleWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.discard()
 
     def public_path(self, name: str) -> Path:
@@ -278,9 +276,7 @@ A certificate whose `signature_status` is `unsigned` shows damage, not authorshi
 """
 
 
-def datapackage(
-    schema: Mapping[str, Any], said: Mapping[str, Any], resources: Mapping[str, tuple[int, str]]
-) -> dict[str, Any]:
+def datapackage(schema: Mapping[str, Any], said: Mapping[str, Any], resources: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
     """The Data Package (Frictionless, version 2) of the table; ``resources`` is file name -> (bytes, SHA-256).
 
     ``schema`` is the public data dictionary as on disk; only the keys that Table Schema or we define are taken.
@@ -334,10 +330,7 @@ _TABLE_KEYS: Final = ("missingValues", "primaryKey", "dp:unit")
 
 
 def _table_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    fields = [
-        {key: value for key, value in item.items() if key in _FIELD_KEYS or key.startswith("dp:")}
-        for item in schema["fields"]
-    ]
+    fields = [{key: value for key, value in item.items() if key in _FIELD_KEYS or key.startswith("dp:")} for item in schema["fields"]]
     kept = {key: schema[key] for key in _TABLE_KEYS if key in schema}
     return {"$schema": "https://datapackage.org/profiles/2.0/tableschema.json", "fields": fields, **kept}
 

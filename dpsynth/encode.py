@@ -73,9 +73,7 @@ class _Levels:
     @cached_property
     def _accepted(self) -> list[tuple[str, int]]:
         if self.declared.type == "boolean":
-            return [(text.strip(), 1) for text in self.declared.true_values] + [
-                (text.strip(), 0) for text in self.declared.false_values
-            ]
+            return [(text.strip(), 1) for text in self.declared.true_values] + [(text.strip(), 0) for text in self.declared.false_values]
         return [(text, code) for code, text in enumerate(self._trimmed)]
 
     @property
@@ -95,9 +93,7 @@ class _Levels:
 
         texts = cells.texts(array)
         accepted, codes = zip(*self._accepted, strict=True)
-        places = pc.fill_null(pc.index_in(texts, value_set=pa.array(accepted, texts.type)), -1).to_numpy(
-            zero_copy_only=False
-        )
+        places = pc.fill_null(pc.index_in(texts, value_set=pa.array(accepted, texts.type)), -1).to_numpy(zero_copy_only=False)
         out: npt.NDArray[np.int64] = np.array([*codes, -cells.UNSEEN], dtype=np.int64)[places]
         odd = np.flatnonzero(places < 0)
         if len(odd):
@@ -179,12 +175,7 @@ class Encoder:
         if self.pending:
             raise ConfigError(f"columns {', '.join(self.pending)} have no bins yet; call with_edges first")
         paid = set(self.edges)
-        return Domain(
-            tuple(
-                self._attribute(name, len(starts), DP if name in paid else DECLARED)
-                for name, starts in self._starts.items()
-            )
-        )
+        return Domain(tuple(self._attribute(name, len(starts), DP if name in paid else DECLARED) for name, starts in self._starts.items()))
 
     def _attribute(self, name: str, size: int, provenance: str) -> Attribute:
         declared = self.schema[name]
@@ -193,24 +184,18 @@ class Encoder:
     @cached_property
     def _declared_starts(self) -> dict[str, tuple[int, ...] | None]:
         return {
-            name: bin_starts(column.declared, column.grid)
-            if isinstance(column, _Ordered)
-            else tuple(range(column.size))
+            name: bin_starts(column.declared, column.grid) if isinstance(column, _Ordered) else tuple(range(column.size))
             for name, column in self._columns.items()
         }
 
     @cached_property
     def _starts(self) -> dict[str, tuple[int, ...]]:
-        return {
-            name: starts if starts is not None else self.edges[name] for name, starts in self._declared_starts.items()
-        }
+        return {name: starts if starts is not None else self.edges[name] for name, starts in self._declared_starts.items()}
 
     @cached_property
     def pending(self) -> tuple[str, ...]:
         """Columns whose bins are still to be found under the budget."""
-        return tuple(
-            name for name, starts in self._declared_starts.items() if starts is None and name not in self.edges
-        )
+        return tuple(name for name, starts in self._declared_starts.items() if starts is None and name not in self.edges)
 
     def with_edges(self, edges: Mapping[str, Iterable[int]]) -> Encoder:
         """The encoder with bins for pending columns: for each, the grid cells at which a new bin starts.
@@ -368,9 +353,7 @@ def _within(declared: Field, value: object) -> bool:
     return isinstance(declared.minimum, (int, float)) and declared.minimum <= number <= float(str(declared.maximum))
 
 
-def _level_series(
-    declared: Field, codes: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_], *, typed: bool
-) -> pd.Series[Any]:
+def _level_series(declared: Field, codes: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_], *, typed: bool) -> pd.Series[Any]:
     import pandas as pd
 
     if declared.type == "boolean" and typed:
@@ -392,9 +375,7 @@ def _ordered_series(declared: Field, values: npt.NDArray[Any], missing: npt.NDAr
 def _pick(batch: pa.RecordBatch, name: str) -> pa.Array:
     places = batch.schema.get_all_field_indices(name)
     if len(places) != 1:
-        raise InputError(
-            f"column {name!r} is in the schema but {'not' if not places else 'more than once'} in the table"
-        )
+        raise InputError(f"column {name!r} is in the schema but {'not' if not places else 'more than once'} in the table")
     return batch.column(places[0])
 
 

@@ -117,9 +117,7 @@ def build(
     }
 
 
-def _guarantee(
-    transcript: Mapping[str, Any], claim: Claim, results: Mapping[str, Any], schema: Schema
-) -> dict[str, Any]:
+def _guarantee(transcript: Mapping[str, Any], claim: Claim, results: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     events = transcript["events"]
     recomposed = results.get("recomposition", {})
     return {

@@ -58,9 +58,7 @@ class Steps:
             return None
         width = math.ceil((self.count - 2) / BASE_CELLS)
         inner = np.arange(1, self.count - 1, width, dtype=np.int64)
-        starts: npt.NDArray[np.int64] = np.unique(
-            np.array([0, *inner.tolist(), self.count - 1, *self.edges], dtype=np.int64)
-        )
+        starts: npt.NDArray[np.int64] = np.unique(np.array([0, *inner.tolist(), self.count - 1, *self.edges], dtype=np.int64))
         return starts
 
     @property
@@ -162,9 +160,7 @@ class RealGrid:
         drawn = low + share * (high - low)
         # Rounding may reach either end of a narrow interval; an end belongs to another cell.
         inside = np.minimum(np.maximum(drawn, np.nextafter(low, high)), np.nextafter(high, low))
-        return np.where(
-            (cells == 0) | (cells == self.size - 1), np.where(cells == 0, self._edges[0], self._edges[last]), inside
-        )
+        return np.where((cells == 0) | (cells == self.size - 1), np.where(cells == 0, self._edges[0], self._edges[last]), inside)
 
     def edge(self, value: Any) -> int:
         return int(np.searchsorted(self._edges, value, side="left")) + 1
@@ -225,9 +221,7 @@ def grid_of(field: Field) -> Grid:
     if field.resolution is not None:
         step = float(field.resolution)
         count = math.floor((high - low) / step + 1e-6) + 1
-        return StepGrid(
-            float(low), step, Steps(count, tuple(min(_step_at(edge, low, step), count - 1) for edge in edges))
-        )
+        return StepGrid(float(low), step, Steps(count, tuple(min(_step_at(edge, low, step), count - 1) for edge in edges)))
     return RealGrid(tuple(_marks(float(low), float(high), field.bins if isinstance(field.bins, int) else 1, edges)))
 
 

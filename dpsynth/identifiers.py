@@ -29,9 +29,7 @@ def _values(field: Field, n: int, seed: int) -> npt.NDArray[Any]:
     if field.type == "integer":
         return numbers
     if field.type != "string":
-        raise SchemaError(
-            f"field {field.name!r} is an identifier of type {field.type}; use type=string or integer, or give a dp:fake"
-        )
+        raise SchemaError(f"field {field.name!r} is an identifier of type {field.type}; use type=string or integer, or give a dp:fake")
     width = max(6, len(str(n)))
     return np.array([f"SYN-{number:0{width}d}" for number in numbers.tolist()], dtype=object)
 
@@ -42,9 +40,7 @@ def _fakes(name: str, provider: str, n: int, seed: int) -> npt.NDArray[Any]:
     faker = Faker(use_weighting=False)
     make = getattr(faker, provider, None)
     if not callable(make) or hasattr(Generator, provider) or hasattr(Faker, provider):
-        raise SchemaError(
-            f"field {name!r} has dp:fake={provider!r}, which is not a provider of Faker, e.g. name, ssn, iban, uuid4"
-        )
+        raise SchemaError(f"field {name!r} has dp:fake={provider!r}, which is not a provider of Faker, e.g. name, ssn, iban, uuid4")
     faker.seed_instance(seed)
     out = np.empty(n, dtype=object)
     out[:] = [make() for _ in range(n)]

@@ -98,9 +98,7 @@ class SyntheticModel:
         """Estimated number of training rows, at least 1."""
         return max(1, round(self.total))
 
-    def sample_codes(
-        self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None
-    ) -> CodedTable:
+    def sample_codes(self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None) -> CodedTable:
         """``rows`` coded records; ``where`` fixes columns to codes of ``domain`` (exact under the model, not by rejection)."""
         if rows < 0:
             raise ConfigError(f"rows={rows} must be >= 0")
@@ -318,8 +316,7 @@ def _restored(meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -
         beliefs=beliefs,
         total=meta["total"],
         measurements=tuple(
-            Measurement(tuple(m["clique"]), arrays[f"measurement_{i}"], m["stddev"], m["form"])
-            for i, m in enumerate(meta["measurements"])
+            Measurement(tuple(m["clique"]), arrays[f"measurement_{i}"], m["stddev"], m["form"]) for i, m in enumerate(meta["measurements"])
         ),
         transcript=meta["transcript"],
         recoding=Recoding({name: arrays[f"levels_{i}"] for i, name in enumerate(meta["recoded"])}),

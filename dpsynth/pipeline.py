@@ -193,9 +193,7 @@ def release(
             else:
                 writer.refuse()
             bundle = writer.finish()
-    return ReleaseOutcome(
-        decision, bundle, float(epsilon), float(delta), schema.unit.name, recipe.name, len(table), step.seconds
-    )
+    return ReleaseOutcome(decision, bundle, float(epsilon), float(delta), schema.unit.name, recipe.name, len(table), step.seconds)
 
 
 def synthesize(
@@ -279,9 +277,7 @@ def _charged(
         yield _Account(None, None)
         return
     ledger = Ledger.open(path)
-    reservation = ledger.reserve(
-        schema.population, schema.unit.name, budget.epsilon, budget.delta, budget.rho, purpose=purpose, cap=cap
-    )
+    reservation = ledger.reserve(schema.population, schema.unit.name, budget.epsilon, budget.delta, budget.rho, purpose=purpose, cap=cap)
     try:
         yield _Account(ledger, reservation)
     except BaseException:

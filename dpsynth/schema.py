@@ -55,9 +55,7 @@ class Unit:
         if self.max_rows < 1:
             raise SchemaError(f"dp:unit.maxRows={self.max_rows} must be >= 1")
         if self.field is None and self.max_rows != 1:
-            raise SchemaError(
-                f"dp:unit.maxRows={self.max_rows} needs dp:unit.field; without it one row is one {self.name}"
-            )
+            raise SchemaError(f"dp:unit.maxRows={self.max_rows} needs dp:unit.field; without it one row is one {self.name}")
 
 
 @dataclass(frozen=True)
@@ -130,19 +128,13 @@ class Field:
         }
         for key, value in unused.items():
             if value is not None:
-                self._refuse(
-                    f"is an identifier, which is never modelled, so {key} has no meaning; remove it or change dp:role"
-                )
+                self._refuse(f"is an identifier, which is never modelled, so {key} has no meaning; remove it or change dp:role")
 
     def _check_modelled(self) -> None:
         if self.fake is not None:
-            self._refuse(
-                f'has dp:fake={self.fake!r}, which is for identifiers; set "dp:role": "identifier" or remove it'
-            )
+            self._refuse(f'has dp:fake={self.fake!r}, which is for identifiers; set "dp:role": "identifier" or remove it')
         if self.unseen is not None and (self.nullable or self.other is not None):
-            self._refuse(
-                f"has dp:unseen beside {'dp:nullable' if self.other is None else 'dp:other'}, which wins; remove one"
-            )
+            self._refuse(f"has dp:unseen beside {'dp:nullable' if self.other is None else 'dp:other'}, which wins; remove one")
         if self.has_bounds:
             self._check_bounds()
             self._check_bins()
@@ -200,9 +192,7 @@ class Field:
 
     def _check_bounds(self) -> None:
         if self.categories is not None:
-            self._refuse(
-                f'has type={self.type} and categories; use "type": "string" (1, 1.0 and "1" match category "1")'
-            )
+            self._refuse(f'has type={self.type} and categories; use "type": "string" (1, 1.0 and "1" match category "1")')
         if self.other is not None:
             self._refuse("has dp:other, which is for categories; use dp:unseen or dp:nullable")
         for key, bound in (("minimum", self.minimum), ("maximum", self.maximum)):
@@ -267,18 +257,14 @@ class Field:
         if self.type in RESOLUTIONS:
             known = RESOLUTIONS[self.type]
             if self.resolution not in known:
-                self._refuse(
-                    f"has dp:resolution={self.resolution!r}; for a {self.type} it must be one of {', '.join(known)}"
-                )
+                self._refuse(f"has dp:resolution={self.resolution!r}; for a {self.type} it must be one of {', '.join(known)}")
         elif self.type == "integer":
             self._refuse("has dp:resolution, which is for numbers and dates; use dp:bins")
         else:
             step = self.resolution
             assert isinstance(self.minimum, int | float) and isinstance(self.maximum, int | float)
             if isinstance(step, bool | str) or not 0 < step <= self.maximum - self.minimum:
-                self._refuse(
-                    f"has dp:resolution={step!r}; for a number it must be a step > 0 within the range, e.g. 0.01"
-                )
+                self._refuse(f"has dp:resolution={step!r}; for a number it must be a step > 0 within the range, e.g. 0.01")
             if (self.maximum - self.minimum) / step > _EXACT:
                 self._refuse(f"has dp:resolution={step!r}, which is too fine for its range")
 
@@ -298,10 +284,7 @@ class Field:
             "trueValues": list(self.true_values) if self.true_values != TRUE_VALUES else None,
             "falseValues": list(self.false_values) if self.false_values != FALSE_VALUES else None,
             "missingValues": list(self.missing_values),
-            "constraints": {
-                k: _json(v) for k, v in (("minimum", self.minimum), ("maximum", self.maximum)) if v is not None
-            }
-            or None,
+            "constraints": {k: _json(v) for k, v in (("minimum", self.minimum), ("maximum", self.maximum)) if v is not None} or None,
             "dp:role": self.role,
             "dp:nullable": self.nullable or None,
             "dp:other": self.other,
@@ -353,9 +336,7 @@ class Schema:
             raise SchemaError("every field is an identifier; there is nothing to model")
         if self.unit.field is not None:
             if self.unit.field not in names:
-                raise SchemaError(
-                    f'dp:unit.field={self.unit.field!r} is not a field; declare it with "dp:role": "identifier"'
-                )
+                raise SchemaError(f'dp:unit.field={self.unit.field!r} is not a field; declare it with "dp:role": "identifier"')
             if self[self.unit.field].role != "identifier":
                 raise SchemaError(f'field {self.unit.field!r} is dp:unit.field, so it needs "dp:role": "identifier"')
         for name in self.primary_key:
@@ -407,9 +388,7 @@ class Schema:
         try:
             data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
         except json.JSONDecodeError as error:
-            raise SchemaError(
-                f"schema file {str(path)!r} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-            ) from None
+            raise SchemaError(f"schema file {str(path)!r} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
         except RecursionError:
             raise SchemaError(f"schema file {str(path)!r} is nested too deeply") from None
         return cls.from_dict(data)
@@ -448,9 +427,7 @@ class Schema:
         return {
             **{key: value for key, value in optional.items() if value is not None},
             "missingValues": list(self.missing_values),
-            "dp:dataset": dataset
-            if self.population_bound is None
-            else {**dataset, "populationBound": self.population_bound},
+            "dp:dataset": dataset if self.population_bound is None else {**dataset, "populationBound": self.population_bound},
             "dp:unit": unit if self.unit.field is None else {**unit, "field": self.unit.field},
             "dp:neighbours": self.neighbours,
             "fields": [field.to_dict() for field in self.fields],
@@ -461,24 +438,16 @@ class Schema:
         advice = [f"field {field.name!r} {text}" for field in self.modelled for text in _lint_field(field)]
         for field in self.modelled:
             if field.missing_values != self.missing_values and not field.nullable and field.other is None:
-                advice.append(
-                    f"field {field.name!r} declares missing values but is not dp:nullable; dp:unseen will replace them"
-                )
+                advice.append(f"field {field.name!r} declares missing values but is not dp:nullable; dp:unseen will replace them")
         roles = {field.role for field in self.modelled}
         if "quasi" not in roles:
-            advice.append(
-                'no field has "dp:role": "quasi"; singling-out and inference audits need what an attacker may know'
-            )
+            advice.append('no field has "dp:role": "quasi"; singling-out and inference audits need what an attacker may know')
         if "sensitive" not in roles and "target" not in roles:
             advice.append('no field has "dp:role": "sensitive" or "target"; attribute inference has nothing to guess')
         if self.unit.max_rows > 20:
-            advice.append(
-                f"dp:unit.maxRows={self.unit.max_rows} multiplies the noise by as much; a smaller cap often does better"
-            )
+            advice.append(f"dp:unit.maxRows={self.unit.max_rows} multiplies the noise by as much; a smaller cap often does better")
         if self.unit.field is None and self.identifiers:
-            advice.append(
-                "there are identifiers but no dp:unit.field; if a person can have several rows, name their key"
-            )
+            advice.append("there are identifiers but no dp:unit.field; if a person can have several rows, name their key")
         if self.rows is None and self.neighbours == "add_remove":
             advice.append("no dp:rows; the number of synthetic rows will be measured under the budget")
         loose = [name for name in self.primary_key if self[name].role != "identifier"]
@@ -578,9 +547,7 @@ def _kind(value: object) -> str:
 def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
     name, kind = item["name"], item["type"]
     constraints = item.get("constraints", {})
-    categories = (
-        [c if isinstance(c, Mapping) else {"value": c} for c in item["categories"]] if "categories" in item else None
-    )
+    categories = [c if isinstance(c, Mapping) else {"value": c} for c in item["categories"]] if "categories" in item else None
     labelled = categories is not None and any("label" in c for c in categories)
     required = constraints.get("required")
     nullable = item.get("dp:nullable")
@@ -591,9 +558,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         raise SchemaError(f"field {name!r} has categoriesOrdered and dp:ordered, and they differ; keep one")
     numeric = kind not in ("string", "boolean")
     if numeric and listed is False:
-        raise SchemaError(
-            f'field {name!r} has type={kind}, which is ordered; for codes use "type": "string" with categories'
-        )
+        raise SchemaError(f'field {name!r} has type={kind}, which is ordered; for codes use "type": "string" with categories')
     if kind == "boolean" and listed:
         raise SchemaError(f"field {name!r} has type=boolean, which is not ordered")
     bins = item.get("dp:bins")
@@ -605,9 +570,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         description=item.get("description", ""),
         role=item.get("dp:role", "other"),
         categories=None if categories is None else tuple(_text(c["value"]) for c in categories),
-        labels=tuple(c.get("label", _text(c["value"])) for c in categories)
-        if categories is not None and labelled
-        else None,
+        labels=tuple(c.get("label", _text(c["value"])) for c in categories) if categories is not None and labelled else None,
         ordered=numeric or bool(listed),
         minimum=_bound(name, kind, "constraints.minimum", constraints.get("minimum")),
         maximum=_bound(name, kind, "constraints.maximum", constraints.get("maximum")),
@@ -646,9 +609,7 @@ def _bound(name: str, kind: str, key: str, value: Any) -> Any:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            raise SchemaError(
-                f'field {name!r} has {key}={value!r}, which is not an ISO 8601 {kind}, e.g. "2000-01-01"'
-            ) from None
+            raise SchemaError(f'field {name!r} has {key}={value!r}, which is not an ISO 8601 {kind}, e.g. "2000-01-01"') from None
         moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
         return moment if kind == "datetime" else moment.date()
     return _whole(value) if kind == "integer" else value

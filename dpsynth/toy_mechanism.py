@@ -54,9 +54,7 @@ class ToyMechanism:
 
     @property
     def claim(self) -> Claim:
-        return Claim(
-            self.unit, self.max_rows, self.neighbours, self.budget.rho, float(self.budget.epsilon), float(self.budget.delta)
-        )
+        return Claim(self.unit, self.max_rows, self.neighbours, self.budget.rho, float(self.budget.epsilon), float(self.budget.delta))
 
     @cached_property
     def schema(self) -> Schema:

@@ -63,10 +63,7 @@ class Difference:
             "sentence": self.sentence,
             "changes": [{"rule": c.rule, "direction": c.direction, "parts": list(c.parts)} for c in self.changes],
             "terms": list(self.terms),
-            "replays": [
-                {"release": r.release, "before": r.before, "after": r.after, "rules": list(r.rules)}
-                for r in self.replays
-            ],
+            "replays": [{"release": r.release, "before": r.before, "after": r.after, "rules": list(r.rules)} for r in self.replays],
         }
 
 

@@ -89,9 +89,7 @@ def evaluate(
 def _find(rule: Rule, evidence: Mapping[str, Any], policy: Policy, level: str) -> tuple[Finding, bool]:
     """The finding of one rule, and whether it rests on usable evidence; of several readings the worst speaks."""
     threshold, unknown = _threshold(rule, evidence, policy)
-    found = readings(
-        evidence, rule.metric, statistic=rule.statistic, min_attacks=rule.min_attacks, confidence=rule.confidence
-    )
+    found = readings(evidence, rule.metric, statistic=rule.statistic, min_attacks=rule.min_attacks, confidence=rule.confidence)
     outcomes = [_Outcome(*unknown, reading) if unknown else _judge(rule, threshold, reading) for reading in found]
     weighed = [(*_weigh(rule, outcome, level), outcome) for outcome in outcomes]
     status, message, worst = min(weighed, key=lambda item: STATUSES.index(item[0]))
@@ -188,9 +186,7 @@ def _waive(
         why = waiver.refusal(policy, rule, subject=subject, value=finding.value, judged=judged, today=today)
         uses[waiver.id] = WaiverUse(waiver.id, waiver.rule, why is None, why or waiver.remark(today), waiver.expires)
         if why is None:
-            return replace(
-                finding, status="waived", waiver=waiver.id, message=f"{finding.message}; {waiver.remark(today)}"
-            )
+            return replace(finding, status="waived", waiver=waiver.id, message=f"{finding.message}; {waiver.remark(today)}")
         refused.append(f"waiver {waiver.id} does not count: {why}")
     return replace(finding, message="; ".join([finding.message, *refused])) if refused else finding
 

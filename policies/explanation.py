@@ -77,9 +77,7 @@ def _asks(rule: Rule, policy: Policy) -> str:
 
 
 def _waiver(policy: Policy) -> str:
-    return (
-        f"at most {policy.max_waiver_days} days, {policy.min_approvers} approver(s) other than who asks, for one table"
-    )
+    return f"at most {policy.max_waiver_days} days, {policy.min_approvers} approver(s) other than who asks, for one table"
 
 
 def _epsilon(epsilon: float) -> Iterator[str]:

@@ -45,9 +45,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Policy:
     ref = os.fspath(name_or_path)
     if _is_path(ref):
         path = Path(ref)
-        return _Loader().policy(
-            documents.read(path, what="policy"), what=f"policy '{ref}'", folder=path.parent, file=ref
-        )
+        return _Loader().policy(documents.read(path, what="policy"), what=f"policy '{ref}'", folder=path.parent, file=ref)
     return Policy(copy.deepcopy(_shipped_effective(ref)))
 
 
@@ -101,9 +99,7 @@ class _Loader:
         self.stack.pop()
         out = _overlay(document, under, me, what)
         if document.get("digest", actual := documents.digest(out)) != actual:
-            raise PolicyError(
-                f"{what} at /digest: the policy has digest {actual}, so it was changed after it was written"
-            )
+            raise PolicyError(f"{what} at /digest: the policy has digest {actual}, so it was changed after it was written")
         return out
 
     def parent(self, pin: str, *, where: str, folder: Path | None) -> dict[str, Any]:
@@ -117,22 +113,16 @@ class _Loader:
             if folder is None:
                 raise PolicyError(f"{where}: a shipped policy extends shipped policies only")
             path = folder / name
-            found = self.effective(
-                documents.read(path, what="policy"), what=f"policy '{name}'", folder=path.parent, file=str(path)
-            )
+            found = self.effective(documents.read(path, what="policy"), what=f"policy '{name}'", folder=path.parent, file=str(path))
         else:
             found = _shipped_effective(name)
         if found["version"] != match["version"]:
             raise PolicyError(f"{where}: '{name}' has version {found['version']}, not {match['version']}")
         actual = documents.digest(found)
         if wanted is None and folder is not None:
-            raise PolicyError(
-                f"{where}: '{pin}' has no digest; if this is the policy you reviewed, write {pin}#{actual}"
-            )
+            raise PolicyError(f"{where}: '{pin}' has no digest; if this is the policy you reviewed, write {pin}#{actual}")
         if wanted is not None and wanted != actual:
-            raise PolicyError(
-                f"{where}: '{name}' has digest {actual}, not the one pinned; it changed since it was reviewed"
-            )
+            raise PolicyError(f"{where}: '{name}' has digest {actual}, not the one pinned; it changed since it was reviewed")
         return found
 
 
@@ -188,9 +178,7 @@ def _join(left: Mapping[str, Any], right: Mapping[str, Any], *, where: str) -> d
         if mine is None or not loosened(rule, mine):
             rules[rule["id"]] = rule
         elif reasons := loosened(mine, rule):
-            raise PolicyError(
-                f"{where}: the policies it extends contradict each other in {rule['id']}: {'; '.join(reasons)}"
-            )
+            raise PolicyError(f"{where}: the policies it extends contradict each other in {rule['id']}: {'; '.join(reasons)}")
     parts = join_terms(left, right)
     parts["waivers"]["non_waivable"] = sorted({*left["waivers"]["non_waivable"], *right["waivers"]["non_waivable"]})
     chain = [*left["chain"], *(item for item in right["chain"] if item not in left["chain"])]
@@ -217,9 +205,7 @@ def _check_rules(document: Mapping[str, Any], what: str) -> None:
         except PolicyError as error:
             raise PolicyError(f"{where}/metric: {error}") from None
         if known.kind not in JUDGES[rule["op"]]:
-            raise PolicyError(
-                f"{where}/op: '{rule['op']}' cannot judge '{rule['metric']}', which is a {known.kind.value}"
-            )
+            raise PolicyError(f"{where}/op: '{rule['op']}' cannot judge '{rule['metric']}', which is a {known.kind.value}")
         _check_statistic(rule, known.kind, where)
         if "value" in rule:
             _check_value(rule, known.kind, where)

@@ -150,9 +150,7 @@ METRICS: dict[str, Metric] = {
     "audits.results.*.verdict": _text("verdict of one audit: VIOLATION, NOT_FALSIFIED or INCONCLUSIVE"),
     "audits.results.*.detectable": _number("smallest violation this audit would have caught with 80 % power"),
     "audits.results.*.n": _number("number of attacks or cells of this audit", 0),
-    "fidelity.propensity_auc.value": _number(
-        "how well a classifier tells synthetic from real records; 0.5 is not at all", 0, 1
-    ),
+    "fidelity.propensity_auc.value": _number("how well a classifier tells synthetic from real records; 0.5 is not at all", 0, 1),
     "fidelity.range_queries.mean_abs_error": _number("mean absolute error of random range queries", 0),
     "fidelity.rare.invented": _number("rare categories that only the synthetic table has", 0),
     "fidelity.rare.kept": _number("rare categories that both tables have", 0),
@@ -168,12 +166,8 @@ METRICS: dict[str, Metric] = {
         "share of synthetic rows nearer to training than to control; a diagnostic, not evidence of privacy", 0, 1
     ),
     "similarity.identical_match_share": _number("share of synthetic rows equal to a training row; a diagnostic", 0, 1),
-    "content.identifier_like_columns": _list(
-        "released columns whose values look like names, e-mail, phone or identity numbers"
-    ),
-    "content.luhn_valid_pan_outside_test_bins": _number(
-        "card numbers with a valid check digit outside published test ranges", 0
-    ),
+    "content.identifier_like_columns": _list("released columns whose values look like names, e-mail, phone or identity numbers"),
+    "content.luhn_valid_pan_outside_test_bins": _number("card numbers with a valid check digit outside published test ranges", 0),
     "budget.after.delta": _number("delta spent on this population after this release", 0),
     "budget.after.epsilon": _number("epsilon spent on this population after this release", 0),
     "budget.after.releases": _number("releases charged to this population after this one", 0),
@@ -190,9 +184,7 @@ METRICS: dict[str, Metric] = {
     "budget.this.epsilon": _number("epsilon charged for this release", 0),
     "budget.unit": _text("the privacy unit the ledger charged"),
     "label.synthetic": _flag("whether the table is labelled as synthetic"),
-    "bundle.public.non_dp_real_statistics": _number(
-        "figures computed on real records, outside the guarantee, in the public bundle", 0
-    ),
+    "bundle.public.non_dp_real_statistics": _number("figures computed on real records, outside the guarantee, in the public bundle", 0),
     "approvals.distinct_roles": _number("different roles that signed off", 0),
     "certificate.reassess_months": _number("months until the release must be assessed again", 0),
     "certificate.signed": _flag("whether the certificate is signed"),
@@ -225,9 +217,7 @@ def metric(path: str) -> Metric:
     raise PolicyError(f"metric '{path}' is unknown" + (f"; did you mean '{near[0]}'?" if near else ""))
 
 
-def readings(
-    document: Mapping[str, Any], path: str, *, statistic: str | None, min_attacks: int, confidence: float
-) -> list[Reading]:
+def readings(document: Mapping[str, Any], path: str, *, statistic: str | None, min_attacks: int, confidence: float) -> list[Reading]:
     """Everything ``path`` leads to in ``document``, one reading per match of a ``*``, one missing if none."""
     path = full_path(path)
     known = metric(path)
@@ -277,9 +267,7 @@ def _plain(label: str, value: Any, known: Metric) -> Reading:
         number = to_number(value)
         if number is None:
             return Reading(label, value, problem="it is not a finite number")
-        if (known.low is not None and number < Decimal(str(known.low))) or (
-            known.high is not None and number > Decimal(str(known.high))
-        ):
+        if (known.low is not None and number < Decimal(str(known.low))) or (known.high is not None and number > Decimal(str(known.high))):
             return Reading(label, value, problem="it is outside the range the quantity can have")
     elif known.kind is Kind.FLAG and not isinstance(value, bool):
         return Reading(label, value, problem="it is not true or false")
@@ -316,7 +304,5 @@ def _audit(label: str, result: Any, statistic: str, min_attacks: int, confidence
         return Reading(label, value, problem=f"its {statistic} is not a finite number", **shown)
     held = to_number(result.get("confidence"))
     if statistic != "value" and (held is None or held < Decimal(str(confidence))):
-        return Reading(
-            label, value, problem=f"its interval has less than the confidence {confidence} asked for", **shown
-        )
+        return Reading(label, value, problem=f"its interval has less than the confidence {confidence} asked for", **shown)
     return Reading(label, value, **shown)

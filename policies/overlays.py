@@ -68,9 +68,7 @@ def loosened(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
     out = []
     if new["metric"] != old["metric"]:
         out.append(f"metric '{new['metric']}' replaces '{old['metric']}'")
-    if new["op"] != old["op"] and not (
-        old["op"] == "report_only" or (old["op"], new["op"]) in (("<=", "<"), (">=", ">"))
-    ):
+    if new["op"] != old["op"] and not (old["op"] == "report_only" or (old["op"], new["op"]) in (("<=", "<"), (">=", ">"))):
         out.append(f"op '{new['op']}' replaces '{old['op']}'")
     elif old["op"] != "report_only":
         if new.get("ref") != old.get("ref"):
@@ -81,11 +79,7 @@ def loosened(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
             out.append("warn is looser")
     if new.get("statistic") != old.get("statistic"):
         out.append(f"statistic '{new.get('statistic')}' replaces '{old.get('statistic')}'")
-    out += [
-        f"{key} {new[key]} is less than {old[key]}"
-        for key in ("min_attacks", "confidence")
-        if key in old and new[key] < old[key]
-    ]
+    out += [f"{key} {new[key]} is less than {old[key]}" for key in ("min_attacks", "confidence") if key in old and new[key] < old[key]]
     if SEVERITIES.index(new["severity"]) < SEVERITIES.index(old["severity"]):
         out.append(f"severity '{new['severity']}' is lighter than '{old['severity']}'")
     for key, order in (("on_missing", _EFFECTS), ("on_indeterminate", _EFFECTS), ("on_false", _ON_FALSE)):
@@ -100,8 +94,7 @@ def put_rule(rule: Mapping[str, Any], under: Mapping[str, Any] | None, *, by: st
         return {**rule, "origin": rule.get("origin") or {"rule": by}}
     if reasons := loosened(rule, under):
         raise PolicyError(
-            f"{where}: rule {rule['id']} loosens {_origin(under)}: {'; '.join(reasons)}. "
-            "An overlay only tightens; an exception is a waiver"
+            f"{where}: rule {rule['id']} loosens {_origin(under)}: {'; '.join(reasons)}. An overlay only tightens; an exception is a waiver"
         )
     changed = {key: by for key in rule if key != "origin" and rule[key] != under.get(key)}
     return {**rule, "origin": {**under["origin"], **(rule.get("origin") or changed)}}
@@ -114,9 +107,7 @@ def put_terms(new: Mapping[str, Any], old: Mapping[str, Any], *, where: str) -> 
         below, above = old.get(section, {}), new.get(section, {})
         for key, value in above.items():
             if key in below and not orders[key](value, below[key]):
-                raise PolicyError(
-                    f"{where} at /{section}/{key}: {value} is looser than {below[key]}; an overlay only tightens"
-                )
+                raise PolicyError(f"{where} at /{section}/{key}: {value} is looser than {below[key]}; an overlay only tightens")
         out[section] = {**below, **above}
     return out
 

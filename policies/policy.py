@@ -129,9 +129,7 @@ class Policy:
         for rule in self.rules:
             if rule.id == rule_id.upper():
                 return rule
-        raise PolicyError(
-            f"policy {self.id} has no rule '{rule_id}'; it has {', '.join(rule.id for rule in self.rules)}"
-        )
+        raise PolicyError(f"policy {self.id} has no rule '{rule_id}'; it has {', '.join(rule.id for rule in self.rules)}")
 
     def to_dict(self) -> dict[str, Any]:
         """A copy of the effective document."""

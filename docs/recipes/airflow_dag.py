@@ -10,9 +10,7 @@ from gate_task import gate
 
 
 @dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False, default_args={"retries": 0})
-def synthetic_claims(
-    out: str = "out/claims", policy: str = "healthcare-public", published: str = "published/claims"
-) -> None:
+def synthetic_claims(out: str = "out/claims", policy: str = "healthcare-public", published: str = "published/claims") -> None:
     @task
     def check() -> str:
         return gate(f"{out}/internal/evidence.json", policy, results=f"{out}/internal/gate.junit.xml")

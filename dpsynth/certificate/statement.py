@@ -119,8 +119,7 @@ def predicate(
             if use.get("applied") is True
         ],
         "approvals": [
-            {key: _read(item, key, str) for key in ("role", "date")}
-            for item in _list(evidence, "approvals.items", optional=True)
+            {key: _read(item, key, str) for key in ("role", "date")} for item in _list(evidence, "approvals.items", optional=True)
         ],
         "ledger": _ledger(evidence),
         "internal_commitment": internal_commitment,

@@ -115,9 +115,7 @@ def envelopes(
     return _both(SignedStatement(statement), (), key, role, day)
 
 
-def sign_bundle(
-    bundle: str | os.PathLike[str], key: SigningKey, role: str, day: date | None = None
-) -> VerificationReport:
+def sign_bundle(bundle: str | os.PathLike[str], key: SigningKey, role: str, day: date | None = None) -> VerificationReport:
     """Add a signature to a bundle whose files are the certified ones. Running it again after a crash completes it."""
     root = _public(Path(bundle))
     parsed = _certificate(root)
@@ -153,9 +151,7 @@ def _public(bundle: Path) -> Path:
     for place in (bundle / "public", bundle):
         if (place / CERTIFICATE).is_file():
             return place
-    raise VerificationError(
-        f"{bundle} holds no {CERTIFICATE}: it is not a released bundle, or its certificate was removed"
-    )
+    raise VerificationError(f"{bundle} holds no {CERTIFICATE}: it is not a released bundle, or its certificate was removed")
 
 
 def _certificate(root: Path, name: str = CERTIFICATE) -> SignedStatement:
@@ -264,16 +260,12 @@ def _rederive(internal: Path, files: Collection[str], said: Mapping[str, Any]) -
     if derived["policy"]["digest"] != said["policy"]["digest"]:
         raise VerificationError("internal/policy.json is not the certified policy")
     if not derived["permitted"]:
-        raise VerificationError(
-            f"internal/evidence.json does not permit this release: the verdict is {derived['verdict']}"
-        )
+        raise VerificationError(f"internal/evidence.json does not permit this release: the verdict is {derived['verdict']}")
     certified = {rule["id"]: rule["status"] for rule in said["rules"]}
     again = {finding["rule"]: finding["status"] for finding in derived["findings"]}
     for rule in sorted({*certified, *again}):
         if certified.get(rule) != again.get(rule):
-            raise VerificationError(
-                f"rule {rule} is {certified.get(rule, 'absent')} in the certificate, {again.get(rule, 'absent')} anew"
-            )
+            raise VerificationError(f"rule {rule} is {certified.get(rule, 'absent')} in the certificate, {again.get(rule, 'absent')} anew")
     if evidence.get("release", {}).get("id") != said["release"]["id"]:
         raise VerificationError("internal/evidence.json is of another release")
 

@@ -114,9 +114,7 @@ class Beliefs:
         clique = self.tree.cliques[home]
         keep = set(attributes)
         # Start from the smallest table at hand that contains them.
-        axes = min(
-            (axes for axes in self.marginals[home] if keep <= set(axes)), key=lambda axes: self.marginals[home][axes].size
-        )
+        axes = min((axes for axes in self.marginals[home] if keep <= set(axes)), key=lambda axes: self.marginals[home][axes].size)
         table: Table = self.marginals[home][axes].sum(axis=tuple(i for i, a in enumerate(axes) if a not in keep))
         left = [a for a in clique if a in keep]
         return table.transpose([left.index(a) for a in attributes])

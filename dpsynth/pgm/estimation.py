@@ -18,6 +18,8 @@ from dpsynth.pgm.junction_tree import Axes, JunctionTree
 
 # One multiplicative step changes a cell by at most e^20: keeps products of many steps inside float range.
 _LARGEST_STEP = 20.0
+# No cell falls below e^-200 of the largest in one move: a cell at exactly zero could never come back.
+_DEEPEST = 200.0
 # Steps are in units of the one that is safe for any data, 1 / (total * sum of weights); real tables take 30 to 50 times that.
 _FIRST_STEP = 30.0
 # Iterations after a restart from which on a failure is blamed on momentum rather than on the step.
@@ -112,7 +114,7 @@ def fit(
     beliefs = Beliefs(tree, uniform, total, {t.axes for t in targets} | set(warm))
     potentials = {t.axes: np.zeros(tuple(tree.sizes[a] for a in t.axes)) for t in targets} | dict(warm)
     if warm:
-        beliefs.update({axes: np.exp(table - table.max()) for axes, table in warm.items()})
+        beliefs.update({axes: np.exp(np.maximum(table - table.max(), -_DEEPEST)) for axes, table in warm.items()})
     losses: list[float] = []
     if not targets:
         return Fitted(beliefs, potentials, ())
@@ -168,6 +170,8 @@ def _move(beliefs: Beliefs, potentials: dict[Axes, Table], to: Mapping[Axes, Tab
     factors = {}
     for axes, table in to.items():
         change = table - potentials[axes]
-        factors[axes] = np.exp(np.clip(change - change.max(), -200.0, 0.0))
-        potentials[axes] = table
+        bounded = np.maximum(change - change.max(), -_DEEPEST)
+        factors[axes] = np.exp(bounded)
+        # What was applied, so that potentials and beliefs agree; a constant on all cells changes nothing.
+        potentials[axes] = potentials[axes] + bounded
     beliefs.update(factors)

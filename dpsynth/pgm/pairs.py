@@ -84,9 +84,7 @@ def _conditional(beliefs: Beliefs, clique: int, separator: tuple[int, ...], fres
     return np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0.0)
 
 
-def _forward(
-    beliefs: Beliefs, clique: int, separator: tuple[int, ...], onward: tuple[int, ...], carried: Table
-) -> Table:
+def _forward(beliefs: Beliefs, clique: int, separator: tuple[int, ...], onward: tuple[int, ...], carried: Table) -> Table:
     """P(a, onward) from P(a, separator), where the two separators of ``clique`` may overlap."""
     tree = beliefs.tree
     fresh = [s for s in onward if s not in separator]

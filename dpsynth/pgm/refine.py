@@ -111,9 +111,7 @@ def _halve(
     return np.where(take_left[:, None], left, right)
 
 
-def _sorted_order(
-    codes: npt.NDArray[np.int32], sizes: Sequence[int], rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def _sorted_order(codes: npt.NDArray[np.int32], sizes: Sequence[int], rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """An order in which neighbouring rows are alike: lexicographic, columns with few levels first, ties at random."""
     columns = sorted(range(codes.shape[1]), key=lambda a: (sizes[a], rng.random()))
     keys: list[npt.NDArray[Any]] = [rng.random(len(codes)), *(codes[:, a] for a in reversed(columns))]

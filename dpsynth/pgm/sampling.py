@@ -16,9 +16,7 @@ from dpsynth.pgm.beliefs import Beliefs
 Column = npt.NDArray[np.int64]
 
 
-def systematic_groups(
-    groups: Column, weights: npt.NDArray[np.float64], rng: np.random.Generator
-) -> Column:
+def systematic_groups(groups: Column, weights: npt.NDArray[np.float64], rng: np.random.Generator) -> Column:
     """For each row a column of ``weights[group]`` drawn in proportion; ``weights`` has shape (groups, outcomes).
 
     Within a group of m rows the draws are systematic: outcome j gets floor or ceil of m times its share. A group without weight draws

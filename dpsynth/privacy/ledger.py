@@ -175,9 +175,7 @@ class Ledger:
         """The hash of the last row. Every certificate carries one, because a chain alone does not show a cut tail."""
         return self._book().head
 
-    def set_cap(
-        self, population: str, unit: str, epsilon: Amount, delta: Amount, *, reason: str = "", approved_by: str = ""
-    ) -> Cap:
+    def set_cap(self, population: str, unit: str, epsilon: Amount, delta: Amount, *, reason: str = "", approved_by: str = "") -> Cap:
         """Set the cap of a population. Raising an existing one needs a ``reason`` and ``approved_by``, both kept."""
         key = _key(population, unit)
         cap = Cap(epsilon_amount(epsilon), delta_amount(delta))
@@ -200,9 +198,7 @@ class Ledger:
         if not (declaration.strip() and approved_by.strip()):
             raise LedgerError("a new epoch needs a declaration that the units are new, and approved_by")
         names = {"population": key[0], "unit": key[1]}
-        self._append(
-            lambda book: iter([{"kind": "epoch", **names, "declaration": declaration, "approved_by": approved_by}])
-        )
+        self._append(lambda book: iter([{"kind": "epoch", **names, "declaration": declaration, "approved_by": approved_by}]))
 
     def declare_overlap(self, population: str, other: str, unit: str) -> None:
         """Declare that one unit may be in both populations: each pays for the other's releases, past and future."""
@@ -246,13 +242,9 @@ class Ledger:
         def rows(book: Book) -> Iterator[dict[str, Any]]:
             if idempotency_key is not None and (old := book.by_idempotency_key(idempotency_key)) is not None:
                 if old.state != "reserved":
-                    raise LedgerError(
-                        f"idempotency_key belongs to reservation {old.id}, which is {old.state}; use a new key"
-                    )
+                    raise LedgerError(f"idempotency_key belongs to reservation {old.id}, which is {old.state}; use a new key")
                 if (old.key, old.epsilon, old.delta, old.rho, old.purpose) != (key, eps, dlt, rho_, purpose):
-                    raise LedgerError(
-                        f"idempotency_key belongs to reservation {old.id} of another request; use a new key"
-                    )
+                    raise LedgerError(f"idempotency_key belongs to reservation {old.id} of another request; use a new key")
                 made.append(_reservation(book, old, book.caps.get(key)))
                 return
             attempt = book.attempts(key, purpose) + 1
@@ -391,16 +383,12 @@ class Ledger:
         anchored = [_anchored(book, certificate) for certificate in against]
         return LedgerCheck(book.ledger, book.seq, book.head, sum(anchored), len(anchored) - sum(anchored))
 
-    def _move(
-        self, reservation: Reservation, state: str, allowed: tuple[str, ...], more: Mapping[str, Any]
-    ) -> Reservation:
+    def _move(self, reservation: Reservation, state: str, allowed: tuple[str, ...], more: Mapping[str, Any]) -> Reservation:
         moved: list[Reservation] = []
 
         def rows(book: Book) -> Iterator[dict[str, Any]]:
             if reservation.head not in book.hashes:
-                raise LedgerCorrupt(
-                    f"ledger {self.path} lost the row of reservation {reservation.id}; was it replaced?"
-                )
+                raise LedgerCorrupt(f"ledger {self.path} lost the row of reservation {reservation.id}; was it replaced?")
             _entry(book, reservation.id, allowed, state)
             yield {"kind": state, "id": reservation.id, **more}
             moved.append(replace(reservation, state=state, head=book.head))

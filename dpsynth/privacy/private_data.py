@@ -79,9 +79,7 @@ class _Account:
 class PrivateData:
     """Coded records behind a budget. Build it with `read` (from a table and its schema) or `of_codes`."""
 
-    def __init__(
-        self, table: CodedTable, account: _Account, encoder: Encoder | None = None, audit: AuditTables | None = None
-    ) -> None:
+    def __init__(self, table: CodedTable, account: _Account, encoder: Encoder | None = None, audit: AuditTables | None = None) -> None:
         self._table = table
         self._account = account
         self._encoder = encoder
@@ -150,9 +148,7 @@ class PrivateData:
                 "name": unit.name,
                 "max_rows": unit.max_rows,
                 "neighbours": unit.neighbours,
-                "bounded_by": "one row is one unit"
-                if unit_ids is None
-                else "uniform sample of at most max_rows rows per unit",
+                "bounded_by": "one row is one unit" if unit_ids is None else "uniform sample of at most max_rows rows per unit",
             },
             "budget": {"epsilon": budget.epsilon, "delta": repr(budget.delta), "rho": total},
             "noise": {
@@ -193,9 +189,7 @@ class PrivateData:
 
     def transcript(self) -> dict[str, Any]:
         """Everything that was charged so far, as plain JSON."""
-        domain = [
-            {"name": a.name, "size": a.size, "ordered": a.ordered, "provenance": a.provenance} for a in self.domain
-        ]
+        domain = [{"name": a.name, "size": a.size, "ordered": a.ordered, "provenance": a.provenance} for a in self.domain]
         return self._account.transcript.to_dict(domain)
 
     def __repr__(self) -> str:
@@ -208,9 +202,7 @@ class PrivateData:
         if self.unit.total_is_public:
             return Measurement((), np.array(float(self._table.n_rows)), 0.0)
         sensitivity = float(self.unit.max_rows)
-        answer, stddev = self._gaussian(
-            rho, stage, sensitivity, ["total"], [()], lambda: np.array([self._table.n_rows], dtype=np.int64)
-        )
+        answer, stddev = self._gaussian(rho, stage, sensitivity, ["total"], [()], lambda: np.array([self._table.n_rows], dtype=np.int64))
         return Measurement((), answer[0].astype(np.float64), stddev)
 
     def measure(self, clique: Sequence[str], rho: float, stage: str) -> Measurement:
@@ -306,9 +298,7 @@ class PrivateData:
         self._account.filter.spend(rho, stage)
         stored = self._account.transcript.append(event)
         scores = np.asarray(importance * (self._errors(cliques, models) - offset), dtype=np.float64)
-        chosen = int(
-            self._account.hook(event, scores, lambda: noise.exponential_mechanism(scores, epsilon, sensitivity, rho))
-        )
+        chosen = int(self._account.hook(event, scores, lambda: noise.exponential_mechanism(scores, epsilon, sensitivity, rho)))
         stored["selected"] = chosen
         return chosen
 
@@ -434,7 +424,6 @@ class PrivateData:
         if encoder is None:
             raise BudgetError("there is no encoder to bin by")
         return PrivateData(encoder.bin(self._table.columns), self._account, encoder, self._audit)
-
 
 
 def _inside(table: CodedTable) -> CodedTable:

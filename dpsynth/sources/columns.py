@@ -62,8 +62,6 @@ def quiet(name: str) -> Iterator[None]:
 
 def sliced(batch: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The wanted columns of a batch, in pieces of at most ``BATCH_ROWS`` rows."""
-    picked = pa.RecordBatch.from_arrays(
-        [batch.column(batch.schema.get_field_index(name)) for name in columns], list(columns)
-    )
+    picked = pa.RecordBatch.from_arrays([batch.column(batch.schema.get_field_index(name)) for name in columns], list(columns))
     for start in range(0, batch.num_rows, BATCH_ROWS):
         yield picked.slice(start, BATCH_ROWS)

@@ -68,6 +68,4 @@ def _texts(cells: Any) -> pa.Array:
         return pa.array(texts, pa.large_string())
     except UnicodeEncodeError:
         # A lone surrogate has no UTF-8 form; only the cell that holds one is changed.
-        return pa.array(
-            [None if text is None else text.encode("utf-8", "replace").decode() for text in texts], pa.large_string()
-        )
+        return pa.array([None if text is None else text.encode("utf-8", "replace").decode() for text in texts], pa.large_string())

@@ -52,6 +52,4 @@ def _source(ref: Any) -> Source:
         packed = ", ".join(csv_file.COMPRESSIONS)
         raise InputError(f"file {str(ref)!r} ends in none of {', '.join(known)} (text may be compressed: {packed})")
     hint = "; call .collect() first" if hasattr(ref, "collect") else ""
-    raise InputError(
-        f"a {type(ref).__name__} is not a table: give a path, a dataframe or an object with __arrow_c_stream__{hint}"
-    )
+    raise InputError(f"a {type(ref).__name__} is not a table: give a path, a dataframe or an object with __arrow_c_stream__{hint}")

@@ -175,9 +175,7 @@ class _Run:
             measurements=(*self.one_ways, *self.measurements[len(self.one_ways) :], *(m for m, _ in self.outside)),
             transcript=self.full.transcript(),
             recoding=self.recoding,
-            within={
-                m.clique[0]: on_simplex(m.values, self.total) for m in self.one_ways if m.clique[0] in self.recoding.levels
-            },
+            within={m.clique[0]: on_simplex(m.values, self.total) for m in self.one_ways if m.clique[0] in self.recoding.levels},
             encoder=self.full.encoder,
             refinement=Refinement(self._refinement(fitted)) if self.refine else None,
         )
@@ -321,9 +319,7 @@ class _Run:
         cliques = [tuple(names[a] for a in triple) for triple in triples]
         budget = self.private.rho_left
         score_rho = 0.1 * budget
-        errors, noise = self.private.scores(
-            cliques, [np.rint(t).astype(np.int64) for t in tables], score_rho, "score_triples"
-        )
+        errors, noise = self.private.scores(cliques, [np.rint(t).astype(np.int64) for t in tables], score_rho, "score_triples")
         candidates = self._candidates(cliques, tables, errors, 2.0 * noise, budget, expected=max(1, len(cliques) // 2))
         self._measure(candidates[: len(names)], self.private.rho_left, "three_way")
 

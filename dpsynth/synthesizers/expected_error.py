@@ -51,9 +51,7 @@ def effective_cells(x: npt.NDArray[np.float64], sigma: float) -> float:
     return min(float(x.size), max(1.0, expected_l1(x, sigma) / (math.sqrt(2.0 / math.pi) * sigma)))
 
 
-def _condensed(
-    x: npt.NDArray[np.float64], sigma: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _condensed(x: npt.NDArray[np.float64], sigma: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """``x`` as at most a few hundred (value, weight) pairs: cells far under the noise behave alike, so big tables cost no more than
     small ones.
     """

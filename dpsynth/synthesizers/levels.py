@@ -31,9 +31,7 @@ def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int
     levels = {}
     for attribute, m in zip(domain, one_ways, strict=True):
         codes = (
-            _equal_mass(attribute, on_simplex(m.values, total), bins)
-            if attribute.ordered
-            else _without_rare(m.values, sigmas * m.stddev)
+            _equal_mass(attribute, on_simplex(m.values, total), bins) if attribute.ordered else _without_rare(m.values, sigmas * m.stddev)
         )
         if codes is not None and int(codes.max()) + 1 < attribute.size:
             levels[attribute.name] = codes

@@ -75,9 +75,7 @@ class Mst:
         names = private.domain.names
         rounds = len(names) - 1
         shares = {m.clique[0]: on_simplex(m.values, total) / total for m in one_ways}
-        models = {
-            (a, b): np.rint(total * np.outer(shares[a], shares[b])).astype(np.int64) for a, b in combinations(names, 2)
-        }
+        models = {(a, b): np.rint(total * np.outer(shares[a], shares[b])).astype(np.int64) for a, b in combinations(names, 2)}
         part = {name: i for i, name in enumerate(names)}
         edges: list[Clique] = []
         for done in range(rounds):

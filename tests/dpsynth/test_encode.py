@@ -304,9 +304,7 @@ def test_what_is_decoded_encodes_to_the_same_codes(field: Field) -> None:
 
 @given(low=st.floats(-1e12, 1e12), width=st.floats(1e-3, 1e12), bins=st.integers(1, 200), share=st.floats(0, 1))
 @QUICK
-def test_decoded_numbers_lie_within_their_bounds_and_their_bin(
-    low: float, width: float, bins: int, share: float
-) -> None:
+def test_decoded_numbers_lie_within_their_bounds_and_their_bin(low: float, width: float, bins: int, share: float) -> None:
     if width < 1e-8 * (abs(low) + width):
         return
     coder = encoder(real(low, low + width, bins=bins))

@@ -67,9 +67,7 @@ def test_a_model_comes_back_from_its_file_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joint_of(again.beliefs), joint_of(model.beliefs))
     assert again.explain() == model.explain()
     for name in model.domain.names:
-        np.testing.assert_array_equal(
-            again.sample_codes(500, seed=3).columns[name], model.sample_codes(500, seed=3).columns[name]
-        )
+        np.testing.assert_array_equal(again.sample_codes(500, seed=3).columns[name], model.sample_codes(500, seed=3).columns[name])
     # Byte for byte, also the second time round.
     again.save(tmp_path / "n.model")
     assert (tmp_path / "m.model").read_bytes() == (tmp_path / "n.model").read_bytes() == model.to_bytes()
@@ -134,9 +132,7 @@ def test_an_array_that_would_have_to_be_unpickled_is_refused(saved: Path) -> Non
         load(_rewritten(saved, table_0=pickled))
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not a zip", b"PK\x03\x04 cut short", pickle.dumps({"x": 1}), b"\x80\x04\x95"]
-)
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut short", pickle.dumps({"x": 1}), b"\x80\x04\x95"])
 def test_a_foreign_file_is_an_input_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.model"
     path.write_bytes(content)
@@ -188,9 +184,7 @@ def test_a_description_that_does_not_fit_its_arrays_is_an_input_error(saved: Pat
 
 
 @pytest.mark.parametrize("table", [np.ones((2, 2)), np.full((3, 3), np.nan), np.full((3, 3), -1.0), np.ones(9)])
-def test_a_table_of_another_shape_or_without_meaning_is_an_input_error(
-    saved: Path, table: npt.NDArray[np.float64]
-) -> None:
+def test_a_table_of_another_shape_or_without_meaning_is_an_input_error(saved: Path, table: npt.NDArray[np.float64]) -> None:
     with pytest.raises(InputError):
         load(_rewritten(saved, table_0=_array(table)))
 

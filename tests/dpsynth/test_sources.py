@@ -77,9 +77,7 @@ TABLES: dict[str, Callable[[Path], Any]] = {
     "csv with a byte order mark": lambda folder: write(folder / "t.csv", b"\xef\xbb\xbf" + csv_text()),
     "csv with carriage returns": lambda folder: write(folder / "t.csv", csv_text(line_end="\r\n")),
     "csv.gz": lambda folder: write(folder / "t.csv.gz", gzip.compress(csv_text())),
-    "csv.gz in two members": lambda folder: write(
-        folder / "t.csv.gz", gzip.compress(csv_text()[:20]) + gzip.compress(csv_text()[20:])
-    ),
+    "csv.gz in two members": lambda folder: write(folder / "t.csv.gz", gzip.compress(csv_text()[:20]) + gzip.compress(csv_text()[20:])),
     "csv.bz2": lambda folder: write(folder / "t.csv.bz2", bz2.compress(csv_text())),
     "csv.xz": lambda folder: write(folder / "t.csv.xz", lzma.compress(csv_text())),
     "csv.zst": lambda folder: write_zstd(folder / "t.csv.zst"),
@@ -103,10 +101,7 @@ TABLES: dict[str, Callable[[Path], Any]] = {
 
 
 def texts(batches: Any) -> list[list[str]]:
-    return [
-        ["" if cell is None else cell for cell in column.to_pylist()]
-        for column in pa.Table.from_batches(list(batches)).columns
-    ]
+    return [["" if cell is None else cell for cell in column.to_pylist()] for column in pa.Table.from_batches(list(batches)).columns]
 
 
 @pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)

@@ -63,9 +63,7 @@ def test_lint_warns_of_rules_that_surprise(document: dict[str, Any], message: st
 
 
 def test_lint_warns_of_what_a_policy_forgot() -> None:
-    advice = policies.lint(
-        {"$schema": "dpsynth.policy/1", "policy": "bare", "version": "1.0.0", "title": "bare", "rules": []}
-    )
+    advice = policies.lint({"$schema": "dpsynth.policy/1", "policy": "bare", "version": "1.0.0", "title": "bare", "rules": []})
     text = "\n".join(map(str, advice))
     for part in (
         "dp.epsilon",
@@ -135,9 +133,7 @@ def test_diff_says_what_tightened_loosened_and_moved(now: datetime) -> None:
     assert [(c.rule, c.direction) for c in back.changes] == [("DP-001", "loosened"), ("MY-001", "removed")]
     assert there.terms == ("budget.max_attempts: 3 -> 1",)
     assert there.sentence == "mine@2.0.0 has 2 rule(s) unlike base@1.0.0; no past evidence was given"
-    reworded = mine(
-        {**changed, "value": 10.0, "warn": 5.0, "title": "Epsilon", "source": {**SOURCE, "text": "another"}}
-    )
+    reworded = mine({**changed, "value": 10.0, "warn": 5.0, "title": "Epsilon", "source": {**SOURCE, "text": "another"}})
     assert [c.direction for c in policies.diff(base, reworded, now=now).changes] == ["reworded"]
     assert policies.diff(base, base, now=now).changes == ()
     mixed = policies.diff(policies.load("healthcare-public"), policies.load("stats-agency"), now=now)

@@ -95,9 +95,7 @@ def test_the_documents_of_the_page_load(tmp_path: Path) -> None:
 
 
 def test_the_table_of_policies_is_the_truth() -> None:
-    rows = {
-        m[1]: [cell.strip() for cell in m[2].split("|")] for m in re.finditer(r"^\| `([a-z-]+)` \|(.*)\|$", PAGE, re.M)
-    }
+    rows = {m[1]: [cell.strip() for cell in m[2].split("|")] for m in re.finditer(r"^\| `([a-z-]+)` \|(.*)\|$", PAGE, re.M)}
     rows = {name: cells for name, cells in rows.items() if len(cells) == 5}
     assert set(rows) == {name for name in policies.names() if not name.startswith("demo-")}
     for name, (_, epsilon, risk, attacks, signers) in rows.items():
@@ -165,9 +163,7 @@ def test_the_dagster_check_blocks(
     }
 
 
-def test_the_action_fails_the_job_unless_permitted(
-    bundle: Path, refuse: Callable[[], None], shell: dict[str, str]
-) -> None:
+def test_the_action_fails_the_job_unless_permitted(bundle: Path, refuse: Callable[[], None], shell: dict[str, str]) -> None:
     text = (RECIPES / "github-action" / "action.yml").read_text()
     script = re.sub(r"^ {8}", "", text.split("run: |\n")[1], flags=re.M)
     output = bundle / "github-output"

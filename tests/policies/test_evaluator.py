@@ -44,9 +44,7 @@ def test_good_evidence_is_permitted(name: str, evidence: dict[str, Any], now: da
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    "empty", [{}, {"$schema": "dpsynth.evidence/1"}, {"dp": None}, {"dp": []}, {"audits": {"results": []}}]
-)
+@pytest.mark.parametrize("empty", [{}, {"$schema": "dpsynth.evidence/1"}, {"dp": None}, {"dp": []}, {"audits": {"results": []}}])
 def test_no_evidence_is_never_permitted(name: str, empty: dict[str, Any], now: datetime) -> None:
     decision = policies.evaluate(empty, policies.load(name), now=now)
     assert not decision.permitted
@@ -54,9 +52,7 @@ def test_no_evidence_is_never_permitted(name: str, empty: dict[str, Any], now: d
 
 
 @pytest.mark.parametrize("junk", [float("nan"), "NaN", {}, {"verdict": "NOT_FALSIFIED"}, -1e308])
-def test_junk_in_any_place_of_the_evidence_never_turns_a_refusal_into_a_permit(
-    junk: Any, evidence: dict[str, Any], now: datetime
-) -> None:
+def test_junk_in_any_place_of_the_evidence_never_turns_a_refusal_into_a_permit(junk: Any, evidence: dict[str, Any], now: datetime) -> None:
     policy = policies.load("healthcare-public")
     evidence["dp"]["epsilon"] = evidence["claim"]["epsilon"] = 7.0
     for path in leaves(evidence):
@@ -67,16 +63,12 @@ def test_junk_in_any_place_of_the_evidence_never_turns_a_refusal_into_a_permit(
 
 
 @pytest.mark.parametrize("junk", [None, float("nan"), "x", {}, []])
-def test_every_denying_rule_fails_closed_on_what_it_looks_at(
-    junk: Any, evidence: dict[str, Any], now: datetime
-) -> None:
+def test_every_denying_rule_fails_closed_on_what_it_looks_at(junk: Any, evidence: dict[str, Any], now: datetime) -> None:
     policy = policies.load("finance-partner")
     for rule in policy.rules:
         if "*" in rule.metric or rule.op == "report_only":
             continue
-        finding = policies.evaluate(change(evidence, tuple(rule.metric.split(".")), junk), policy, now=now).finding(
-            rule.id
-        )
+        finding = policies.evaluate(change(evidence, tuple(rule.metric.split(".")), junk), policy, now=now).finding(rule.id)
         tolerated = "pass" in (rule.on_missing, rule.on_indeterminate) or "warn" in (
             rule.on_missing,
             rule.on_indeterminate,
@@ -96,9 +88,7 @@ def test_every_denying_rule_fails_closed_on_what_it_looks_at(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(
-                st.sampled_from(["dp", "audits", "results", "epsilon", "verdict", "$schema"]), inner, max_size=4
-            )
+            | st.dictionaries(st.sampled_from(["dp", "audits", "results", "epsilon", "verdict", "$schema"]), inner, max_size=4)
         ),
         max_leaves=8,
     )
@@ -129,9 +119,7 @@ def test_of_several_audits_the_worst_speaks_and_is_named(evidence: dict[str, Any
     assert finding.message.endswith("(audits.results.a_new_one.verdict)")
 
 
-def test_failures_beside_missing_evidence_are_indeterminate_as_3_outranks_1(
-    evidence: dict[str, Any], now: datetime
-) -> None:
+def test_failures_beside_missing_evidence_are_indeterminate_as_3_outranks_1(evidence: dict[str, Any], now: datetime) -> None:
     evidence["dp"]["epsilon"] = evidence["claim"]["epsilon"] = 50.0
     del evidence["label"]
     decision = policies.evaluate(evidence, policies.load("base"), now=now)
@@ -211,9 +199,7 @@ def test_waivers_are_accounted_for(evidence: dict[str, Any], now: datetime) -> N
         (lambda e, p, n: p.rule("ZZ-999"), "has no rule 'ZZ-999'"),
     ],
 )
-def test_wrong_arguments_are_errors(
-    call: Callable[..., Any], message: str, evidence: dict[str, Any], now: datetime
-) -> None:
+def test_wrong_arguments_are_errors(call: Callable[..., Any], message: str, evidence: dict[str, Any], now: datetime) -> None:
     with pytest.raises(policies.PolicyError, match=message):
         call(evidence, policies.load("base"), now)
 

@@ -103,8 +103,6 @@ def test_a_number_is_a_number_in_every_dress(value: Any) -> None:
     assert same(1, value) or isinstance(value, str)
 
 
-@pytest.mark.parametrize(
-    "value", [True, np.nan, "nan", "Infinity", "1_0", "٣", " 1", "1" * 31, "1e9999", Decimal("NaN"), 1j, b"1", None]
-)
+@pytest.mark.parametrize("value", [True, np.nan, "nan", "Infinity", "1_0", "٣", " 1", "1" * 31, "1e9999", Decimal("NaN"), 1j, b"1", None])
 def test_what_is_no_plain_number_is_none(value: Any) -> None:
     assert to_number(value) is None

@@ -74,11 +74,7 @@ def test_an_unknown_output_is_refused(decision: policies.Decision) -> None:
 def test_text_puts_what_keeps_the_release_back_first(decision: policies.Decision, permitted: policies.Decision) -> None:
     lines = policies.render(decision).splitlines()
     assert lines[0] == "INDETERMINATE  policy healthcare-public@1.0.0  exit code 3"
-    statuses = [
-        line.split()[0]
-        for line in lines
-        if re.match(r"(fail|indeterminate|waived|warn|info|pass) +\S+ +[A-Z]+-\d", line)
-    ]
+    statuses = [line.split()[0] for line in lines if re.match(r"(fail|indeterminate|waived|warn|info|pass) +\S+ +[A-Z]+-\d", line)]
     order = ["fail", "indeterminate", "waived", "warn"]
     assert statuses == sorted(statuses, key=order.index)
     assert "sign-off is evidence of its own" not in policies.render(permitted)
@@ -95,9 +91,7 @@ def test_json_follows_our_schema(decision: policies.Decision) -> None:
 
 
 @pytest.mark.parametrize("disclosure", ["verdicts", "reviewer"])
-def test_sarif_follows_the_oasis_schema(
-    disclosure: str, decision: policies.Decision, permitted: policies.Decision
-) -> None:
+def test_sarif_follows_the_oasis_schema(disclosure: str, decision: policies.Decision, permitted: policies.Decision) -> None:
     schema = json.loads((SCHEMAS / "sarif-2.1.0-rtm.5.json").read_text())
     for each in (decision, permitted):
         jsonschema.Draft4Validator(schema).validate(json.loads(policies.render(each, "sarif", disclosure=disclosure)))
@@ -135,9 +129,7 @@ def test_junit_counts_what_it_holds(decision: policies.Decision) -> None:
 
 
 @pytest.mark.parametrize("disclosure", ["verdicts", "reviewer"])
-def test_junit_follows_the_jenkins_xsd(
-    disclosure: str, decision: policies.Decision, permitted: policies.Decision
-) -> None:
+def test_junit_follows_the_jenkins_xsd(disclosure: str, decision: policies.Decision, permitted: policies.Decision) -> None:
     xmlschema = pytest.importorskip("xmlschema", reason="an oracle only; pip install xmlschema")
     schema = xmlschema.XMLSchema(str(SCHEMAS / "junit-10.xsd"))
     for each in (decision, permitted):
@@ -164,9 +156,7 @@ def test_github_commands_are_one_line_each_and_ours(decision: policies.Decision)
     for disclosure in ("verdicts", "reviewer"):
         for line in policies.render(decision, "github", disclosure=disclosure).splitlines():
             assert re.fullmatch(r"::(error|warning|notice) title=[^:,\r\n]*::.*", line)
-    assert "::error title=dpsynth gate::indeterminate: policy healthcare-public@1.0.0, exit code 3" in policies.render(
-        decision, "github"
-    )
+    assert "::error title=dpsynth gate::indeterminate: policy healthcare-public@1.0.0, exit code 3" in policies.render(decision, "github")
 
 
 @pytest.mark.parametrize("reader", [json.loads, lambda text: json.dumps(json.loads(text))], ids=["loads", "round trip"])

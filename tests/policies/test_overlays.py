@@ -95,9 +95,7 @@ def test_an_overlay_may_tighten(change: dict[str, Any], part: str) -> None:
     assert len(policy.rules) == len(policies.load("healthcare-public").rules)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"), LOOSER, ids=lambda item: item["id"] if isinstance(item, dict) else item[:20]
-)
+@pytest.mark.parametrize(("change", "reason"), LOOSER, ids=lambda item: item["id"] if isinstance(item, dict) else item[:20])
 def test_an_overlay_may_not_loosen(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(policies.PolicyError) as caught:
         overlay(change)
@@ -150,9 +148,7 @@ def test_the_effective_view_names_where_each_threshold_came_from(tmp_path: Path)
     house = tmp_path / "house.json"
     house.write_text(json.dumps(overlay_document("house", [pin("base")], {**EPSILON, "value": 6.0, "warn": 2.0})))
     team = tmp_path / "team.json"
-    team.write_text(
-        json.dumps(overlay_document("team", [pin("house.json", str(house))], {**EPSILON, "value": 3.0, "warn": 2.0}))
-    )
+    team.write_text(json.dumps(overlay_document("team", [pin("house.json", str(house))], {**EPSILON, "value": 3.0, "warn": 2.0})))
     view = policies.effective(policies.load(team))
     origin = next(r for r in view["rules"] if r["id"] == "DP-001")["origin"]
     assert (origin["rule"], origin["value"], origin["warn"]) == ("base@1.0.0", "team@1.0.0", "house@1.0.0")

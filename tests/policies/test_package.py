@@ -18,9 +18,7 @@ ROOT = Path(policies.__file__).parent
 
 
 def test_all_is_sorted_and_true() -> None:
-    assert policies.__all__ == sorted(
-        policies.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
-    )
+    assert policies.__all__ == sorted(policies.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert all(hasattr(policies, name) for name in policies.__all__)
 
 
@@ -79,12 +77,7 @@ def test_no_schema_is_ever_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "socket", refuse)
     documents._validator.cache_clear()
-    assert (
-        policies.loads(
-            {"$schema": "dpsynth.policy/1", "policy": "p", "version": "1.0.0", "title": "t", "rules": []}
-        ).name
-        == "p"
-    )
+    assert policies.loads({"$schema": "dpsynth.policy/1", "policy": "p", "version": "1.0.0", "title": "t", "rules": []}).name == "p"
 
 
 def test_every_metric_has_a_meaning_and_can_be_found() -> None:

@@ -58,11 +58,7 @@ def test_the_shipped_policies_are_these() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_policy_denies_on_every_fact_of_the_claim(name: str) -> None:
-    denying = {
-        rule.metric
-        for rule in policies.load(name).rules
-        if rule.severity in ("blocker", "critical") and rule.on_false != "warn"
-    }
+    denying = {rule.metric for rule in policies.load(name).rules if rule.severity in ("blocker", "critical") and rule.on_false != "warn"}
     assert denying >= ALWAYS
 
 

@@ -67,9 +67,7 @@ def test_the_two_coins_of_a_unit_and_those_of_its_neighbours_are_jointly_uniform
 def test_half_of_the_cohort_is_left_out_whoever_their_neighbours_are() -> None:
     n, share = 20_000, 0.2
     table = table_of(Domain.of({"a": 2}), [(i % 2,) for i in range(n)])
-    private = PrivateData.of_codes(
-        table, PrivacyBudget(1.0, 1e-6), unit=PrivacyUnit("person", 1), cohort=Cohort(share), hook=real_noise
-    )
+    private = PrivateData.of_codes(table, PrivacyBudget(1.0, 1e-6), unit=PrivacyUnit("person", 1), cohort=Cohort(share), hook=real_noise)
     read = private.read_for_audit()
     out, stayed = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     out[read.control_units] = True

@@ -130,9 +130,7 @@ def test_only_differences_of_scores_matter() -> None:
     assert _frequencies_fit(np.bincount(drawn, minlength=len(SCORES)), _softmax(EPSILON * SCORES / (2.0 * SENSITIVITY)))
 
 
-@pytest.mark.parametrize(
-    "unit", [PrivacyUnit("person", 1), PrivacyUnit("person", 3), PrivacyUnit("person", 1, "replace_one")]
-)
+@pytest.mark.parametrize("unit", [PrivacyUnit("person", 1), PrivacyUnit("person", 3), PrivacyUnit("person", 1, "replace_one")])
 def test_answers_of_the_kernel_are_as_noisy_as_they_say(unit: PrivacyUnit) -> None:
     """From the public side: marginals and residuals of a known table, standardised by the stddev that came with them."""
     domain = Domain.of({"a": 40, "b": 50})

@@ -151,9 +151,7 @@ def test_thousands_of_small_steps_drift_nowhere() -> None:
     st.lists(st.lists(st.integers(0, 3), max_size=3, unique=True), max_size=5),
     st.integers(0, 99),
 )
-def test_a_contraction_sums_and_multiplies_like_the_full_table(
-    sizes: list[int], wanted: list[list[int]], seed: int
-) -> None:
+def test_a_contraction_sums_and_multiplies_like_the_full_table(sizes: list[int], wanted: list[list[int]], seed: int) -> None:
     clique = tuple(range(len(sizes)))
     targets = {tuple(sorted(a for a in target if a < len(sizes))) for target in wanted}
     plan = Contraction(clique, sizes, targets)

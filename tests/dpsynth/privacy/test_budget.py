@@ -45,9 +45,7 @@ def test_the_conversion_agrees_with_opendp(epsilon: float, delta: float) -> None
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), GRID)
-def test_no_order_on_a_dense_grid_gives_a_smaller_delta_than_ours_and_ours_is_one_of_them(
-    epsilon: float, delta: float
-) -> None:
+def test_no_order_on_a_dense_grid_gives_a_smaller_delta_than_ours_and_ours_is_one_of_them(epsilon: float, delta: float) -> None:
     rho = rho_of(epsilon, delta)
     alpha = 1.0 + np.geomspace(1e-6, 1e6, 400_001)
     values = (alpha - 1.0) * (alpha * rho - epsilon) + alpha * np.log1p(-1.0 / alpha) - np.log(alpha - 1.0)

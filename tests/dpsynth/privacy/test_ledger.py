@@ -506,9 +506,7 @@ def test_a_truncated_tail_is_found_by_the_certificates(ledger: Ledger) -> None:
     ("changes", "message"),
     [({"release": "other"}, "no charge for the certified release"), ({"epsilon": 1.5}, "charged less")],
 )
-def test_a_certificate_that_the_ledger_never_paid_for_is_found(
-    ledger: Ledger, changes: dict[str, Any], message: str
-) -> None:
+def test_a_certificate_that_the_ledger_never_paid_for_is_found(ledger: Ledger, changes: dict[str, Any], message: str) -> None:
     ticket = finish(ledger, reserve(ledger))
     with pytest.raises(LedgerCorrupt, match=message):
         ledger.verify([_certificate(ticket, **changes)])

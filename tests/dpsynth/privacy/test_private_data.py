@@ -216,9 +216,7 @@ def test_no_neighbour_moves_an_answer_by_more_than_was_declared(question: str, k
     ("k", "neighbours", "marginal", "score", "total"),
     [(1, "add_remove", 1.0, 1.0, 1.0), (4, "add_remove", 4.0, 4.0, 4.0), (3, "replace_one", 3 * 2**0.5, 6.0, 3.0)],
 )
-def test_the_factor_of_the_unit_is_in_every_event(
-    k: int, neighbours: str, marginal: float, score: float, total: float
-) -> None:
+def test_the_factor_of_the_unit_is_in_every_event(k: int, neighbours: str, marginal: float, score: float, total: float) -> None:
     private = _private(unit=PrivacyUnit("person", k, neighbours), ids=range(len(REST)))
     for question in QUESTIONS.values():
         question(private)
@@ -306,9 +304,7 @@ def test_a_residual_of_a_column_with_one_level_is_refused_from_the_domain_alone(
     ],
 )
 @pytest.mark.parametrize("method", ["scores", "select"])
-def test_a_model_under_which_a_row_could_count_more_than_once_is_refused(
-    method: str, model: npt.NDArray[np.int64]
-) -> None:
+def test_a_model_under_which_a_row_could_count_more_than_once_is_refused(method: str, model: npt.NDArray[np.int64]) -> None:
     private = _private()
     private._table = _Guarded(private._table, lambda: False)  # type: ignore[assignment]
     with pytest.raises(ConfigError, match="model of a, b"):
@@ -556,9 +552,7 @@ def test_the_total_is_free_only_where_every_neighbour_has_it() -> None:
 
 @pytest.mark.parametrize("rows", [[], [(0, 0)]])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_an_empty_table_and_one_row_are_answered_like_any_other(
-    question: str, rows: list[tuple[int, int]]
-) -> None:
+def test_an_empty_table_and_one_row_are_answered_like_any_other(question: str, rows: list[tuple[int, int]]) -> None:
     private = _private(rows)
     QUESTIONS[question](private)
     reference = _private()
@@ -653,9 +647,7 @@ def test_who_is_left_out_depends_on_the_key_and_the_unit_alone() -> None:
     sides = []
     for rows in (np.arange(500), np.arange(1, 500)):
         part = table.take(rows)
-        private = PrivateData.of_codes(
-            part, TEN, unit=PERSON, unit_ids=ids[rows], cohort=Cohort(0.5), hook=exact_answers
-        )
+        private = PrivateData.of_codes(part, TEN, unit=PERSON, unit_ids=ids[rows], cohort=Cohort(0.5), hook=exact_answers)
         sides.append(set(private.read_for_audit().control_units.tolist()))
     assert sides[0] - {int(ids[0])} == sides[1] - {int(ids[0])}
 

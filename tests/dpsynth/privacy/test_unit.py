@@ -36,9 +36,7 @@ def _differences(shape: tuple[int, ...], unit: PrivacyUnit) -> list[npt.NDArray[
 @pytest.mark.parametrize("neighbours", NEIGHBOURS)
 @pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("shape", [(2,), (4,), (2, 3)])
-def test_the_sensitivity_of_a_marginal_is_what_brute_force_finds(
-    shape: tuple[int, ...], k: int, neighbours: str
-) -> None:
+def test_the_sensitivity_of_a_marginal_is_what_brute_force_finds(shape: tuple[int, ...], k: int, neighbours: str) -> None:
     unit = PrivacyUnit("person", k, neighbours)
     worst = max(float(np.linalg.norm(d)) for d in _differences(shape, unit))
     assert unit.vector_sensitivity() == pytest.approx(worst, rel=1e-12)
@@ -47,9 +45,7 @@ def test_the_sensitivity_of_a_marginal_is_what_brute_force_finds(
 @pytest.mark.parametrize("neighbours", NEIGHBOURS)
 @pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("shape", [(2,), (5,), (2, 2), (2, 3), (2, 2, 2)])
-def test_the_sensitivity_of_a_residual_is_at_least_what_brute_force_finds(
-    shape: tuple[int, ...], k: int, neighbours: str
-) -> None:
+def test_the_sensitivity_of_a_residual_is_at_least_what_brute_force_finds(shape: tuple[int, ...], k: int, neighbours: str) -> None:
     if math.prod(shape) ** k > 300 and neighbours == "replace_one":
         k = 2  # The pairs of all multisets grow too fast; two rows already exchange everything.
     unit = PrivacyUnit("person", k, neighbours)
@@ -153,7 +149,5 @@ def test_unknown_neighbours_are_refused() -> None:
     ("k", "neighbours", "public"),
     [(1, "replace_one", True), (2, "replace_one", False), (1, "add_remove", False), (3, "add_remove", False)],
 )
-def test_the_number_of_rows_is_public_only_under_replace_one_of_single_rows(
-    k: int, neighbours: str, public: bool
-) -> None:
+def test_the_number_of_rows_is_public_only_under_replace_one_of_single_rows(k: int, neighbours: str, public: bool) -> None:
     assert PrivacyUnit("person", k, neighbours).total_is_public is public

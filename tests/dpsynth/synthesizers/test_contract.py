@@ -28,9 +28,7 @@ WIDE = Domain.of({f"x{i}": 2 + i % 5 for i in range(10)}, ordered=["x3", "x4", "
 every = pytest.mark.parametrize("name", list(SYNTHESIZERS))
 
 
-def _private(
-    table: CodedTable, *, unit: PrivacyUnit = PERSON, hook: Hook | None = None, budget: PrivacyBudget = BUDGET
-) -> PrivateData:
+def _private(table: CodedTable, *, unit: PrivacyUnit = PERSON, hook: Hook | None = None, budget: PrivacyBudget = BUDGET) -> PrivateData:
     ids = None if unit.max_rows == 1 else np.arange(table.n_rows) // unit.max_rows
     return PrivateData.of_codes(table, budget, unit=unit, unit_ids=ids, hook=hook or Recording())
 
@@ -59,15 +57,11 @@ TABLES: dict[str, CodedTable] = {
     "one column of one level": table_of(Domain.of({"a": 1}), [(0,)] * 50),
     "all levels single": table_of(Domain.of({"a": 1, "b": 1, "c": 1}), [(0, 0, 0)] * 50),
     "one level beside others": dependent_table(Domain.of({"a": 1, "b": 3, "c": 1, "d": 2}), 300, 0),
-    "constant column": CodedTable(
-        SMALL, {**dependent_table(SMALL, 500, 2).columns, "b": np.full(500, 2, dtype=np.uint8)}
-    ),
+    "constant column": CodedTable(SMALL, {**dependent_table(SMALL, 500, 2).columns, "b": np.full(500, 2, dtype=np.uint8)}),
     "all rows the same": table_of(SMALL, [(0, 0, 0, 0)] * 500),
     "more levels than rows": dependent_table(Domain.of({"a": 3000, "b": 900, "c": 2}, ordered=["a"]), 100, 0),
     "forty columns": dependent_table(Domain.of({f"x{i}": 2 + i % 2 for i in range(40)}), 400, 0),
-    "nullable": dependent_table(
-        Domain((Attribute("a", 500, True, True), Attribute("b", 400, True, True), Attribute("c", 90))), 900, 0
-    ),
+    "nullable": dependent_table(Domain((Attribute("a", 500, True, True), Attribute("b", 400, True, True), Attribute("c", 90))), 900, 0),
 }
 
 

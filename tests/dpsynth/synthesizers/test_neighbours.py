@@ -143,12 +143,7 @@ def _check(name: str, base: tuple[Recording, SyntheticModel], units: Sequence[Se
 
 MANY = 10 * MAX_ROWS
 # The slower mechanisms see the largest number of rows only.
-ADDED = [
-    (name, kind, rows)
-    for name in SYNTHESIZERS
-    for kind in KINDS
-    for rows in ((1, MANY) if name == "mst" else (MANY,))
-]
+ADDED = [(name, kind, rows) for name in SYNTHESIZERS for kind in KINDS for rows in ((1, MANY) if name == "mst" else (MANY,))]
 
 
 @pytest.mark.parametrize(("name", "kind", "rows"), ADDED)

@@ -70,9 +70,7 @@ def test_the_total_is_never_the_exact_number_of_rows_where_that_is_private() -> 
 
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.float64, st.integers(1, 12), elements=st.floats(-1e4, 1e4)), st.floats(0.5, 1e5))
-def test_the_projection_onto_the_simplex_is_the_nearest_point_of_it(
-    values: npt.NDArray[np.float64], total: float
-) -> None:
+def test_the_projection_onto_the_simplex_is_the_nearest_point_of_it(values: npt.NDArray[np.float64], total: float) -> None:
     nearest = on_simplex(values, total)
     assert nearest.min() >= 0.0
     assert nearest.sum() == pytest.approx(total, rel=1e-9, abs=1e-9)

@@ -65,9 +65,7 @@ def test_a_refused_release_has_no_public_folder(tmp_path: Path) -> None:
     assert [p.name for p in bundle.root.rglob("*")] == ["internal", "decision.json"]
 
 
-@pytest.mark.parametrize(
-    "name", ["evidence.json", "report.HTML", "../x", "/etc/passwd", "", "synthetic.parquet.bak", "."]
-)
+@pytest.mark.parametrize("name", ["evidence.json", "report.HTML", "../x", "/etc/passwd", "", "synthetic.parquet.bak", "."])
 def test_only_names_of_the_whitelist_are_public(tmp_path: Path, name: str) -> None:
     with BundleWriter(tmp_path / "out") as writer, pytest.raises(OutputError, match="not on the list of public files"):
         writer.write_public(name, "x")
@@ -244,9 +242,7 @@ def test_the_internal_commitment_is_salted_and_covers_names_and_content(make: Ma
 # --- texts
 
 
-def test_the_readme_starts_by_saying_synthetic_and_lists_the_files(
-    evidence: dict[str, Any], decision: dict[str, Any]
-) -> None:
+def test_the_readme_starts_by_saying_synthetic_and_lists_the_files(evidence: dict[str, Any], decision: dict[str, Any]) -> None:
     text = readme(predicate(evidence, decision), ["synthetic.parquet"])
     assert text.splitlines()[0] == "# SYNTHETIC DATA"
     assert "(3, 1e-06) differential privacy" in text
@@ -268,9 +264,7 @@ def test_hostile_texts_stay_text_in_the_readme(evidence: dict[str, Any], decisio
     assert "\\`code\\` \\*\\*bold\\*\\* \\&lt; \\\\" in text
 
 
-def test_the_data_package_is_valid_and_takes_known_keys_only(
-    evidence: dict[str, Any], decision: dict[str, Any]
-) -> None:
+def test_the_data_package_is_valid_and_takes_known_keys_only(evidence: dict[str, Any], decision: dict[str, Any]) -> None:
     said = predicate(evidence, decision)
     package = datapackage(SCHEMA, said, {"synthetic.parquet": (28, "a" * 64), "synthetic.csv": (9, "b" * 64)})
     profile = json.loads((Path(__file__).parent / "datapackage-2.0.json").read_text())

@@ -67,9 +67,7 @@ def test_nothing_of_the_real_data_is_in_any_public_file(make: Make, evidence: di
         assert [canary for canary in CANARIES if canary in text] == [], path.name
 
 
-def test_the_guarantee_the_rules_and_the_ledger_head_are_in_it(
-    evidence: dict[str, Any], decision: dict[str, Any]
-) -> None:
+def test_the_guarantee_the_rules_and_the_ledger_head_are_in_it(evidence: dict[str, Any], decision: dict[str, Any]) -> None:
     said = certificate.build(evidence, decision, _files(evidence))["predicate"]
     assert said["guarantee"]["epsilon"] == 3.0
     assert said["guarantee"]["delta"] == "1e-06"
@@ -85,9 +83,7 @@ def test_the_guarantee_the_rules_and_the_ledger_head_are_in_it(
     assert (said["issued"], said["reassess_by"]) == ("2026-11-22T10:00:00Z", "2027-11-22")
 
 
-def test_reassessment_falls_on_the_last_day_of_a_short_month(
-    evidence: dict[str, Any], decision: dict[str, Any]
-) -> None:
+def test_reassessment_falls_on_the_last_day_of_a_short_month(evidence: dict[str, Any], decision: dict[str, Any]) -> None:
     evidence["release"]["created"] = "2027-08-31T23:30:00-01:00"  # already September in UTC
     evidence["certificate"]["reassess_months"] = 5
     said = certificate.predicate(evidence, decision)
@@ -159,9 +155,7 @@ def test_no_certificate_without_a_permit_or_with_a_field_missing_or_odd(
         certificate.build(evidence, decision, _files(evidence))
 
 
-def test_no_certificate_for_a_table_that_was_not_the_audited_one(
-    evidence: dict[str, Any], decision: dict[str, Any]
-) -> None:
+def test_no_certificate_for_a_table_that_was_not_the_audited_one(evidence: dict[str, Any], decision: dict[str, Any]) -> None:
     with pytest.raises(VerificationError, match=r"synthetic\.parquet is not the table"):
         certificate.build(evidence, decision, FILES | {"synthetic.parquet": "c" * 64})
     with pytest.raises(ConfigError, match="no SHA-256"):
@@ -279,9 +273,7 @@ def test_two_people_sign_in_their_roles(make: Make, key: SigningKey, tmp_path: P
     officer, stranger = new_key(tmp_path, "officer"), new_key(tmp_path, "stranger")
     bundle = make(key)
     required = {"data-owner": key.public, "privacy-officer": officer.public}
-    with pytest.raises(
-        VerificationError, match=r"required signature of the privacy-officer .* is missing; signed by data-own"
-    ):
+    with pytest.raises(VerificationError, match=r"required signature of the privacy-officer .* is missing; signed by data-own"):
         certificate.verify(bundle.root, keys=required)
     before = (_public(bundle) / CERTIFICATE).read_bytes()
     certificate.sign_bundle(bundle.root, officer, "privacy-officer")
@@ -343,9 +335,7 @@ def test_a_broken_bundle_is_not_signed(make: Make, key: SigningKey) -> None:
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_one_flipped_bit_in_any_public_file_is_found_and_the_file_named(
-    make: Make, key: SigningKey, signed: bool
-) -> None:
+def test_one_flipped_bit_in_any_public_file_is_found_and_the_file_named(make: Make, key: SigningKey, signed: bool) -> None:
     bundle = make(key if signed else None)
     for path in sorted(_public(bundle).iterdir()):
         content = path.read_bytes()
@@ -505,9 +495,7 @@ def test_a_bundle_without_internal_verifies(make: Make, key: SigningKey) -> None
     assert certificate.verify(bundle.root, keys=[key.public], now=NOW).internal == "absent"
 
 
-def test_a_public_folder_that_travelled_alone_is_not_judged_by_a_strangers_internal(
-    make: Make, key: SigningKey, tmp_path: Path
-) -> None:
+def test_a_public_folder_that_travelled_alone_is_not_judged_by_a_strangers_internal(make: Make, key: SigningKey, tmp_path: Path) -> None:
     received = tmp_path / "inbox" / "claims"
     shutil.copytree(_public(make(key)), received)
     (received.parent / "internal").mkdir()
@@ -595,9 +583,7 @@ def test_a_waived_rule_is_derived_with_its_waiver(
 # --- without cryptography
 
 
-def test_verifying_needs_no_cryptography_and_signing_says_what_to_install(
-    make: Make, key: SigningKey, tmp_path: Path
-) -> None:
+def test_verifying_needs_no_cryptography_and_signing_says_what_to_install(make: Make, key: SigningKey, tmp_path: Path) -> None:
     bundle = make(key)
     (tmp_path / "signer.pub").write_text(key.public.pem())
     code = f"""
