@@ -9,7 +9,7 @@ COPIED := $(wildcard tests docs scripts benchmarks README.md CHANGELOG.md CONTRI
 SOURCES := $(shell find dpsynth audits policies reports -type f -not -name '*.pyc' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-broken demo-finance test test-wheel test-current check lint format clean
+.PHONY: help demo demo-broken demo-finance test test-wheel test-current check lint format bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ lint: .venv/.check-ready  ## ruff, ruff format and mypy --strict
 format: .venv/.check-ready  ## let ruff rewrite the sources
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+bench: .venv/.check-ready  ## measure error, time and memory; rewrites docs/performance.md (BENCH="--data NAME=CSV ...")
+	.venv/bin/python -m benchmarks.run --out out/bench --page docs/performance.md $(BENCH)
 
 clean:  ## remove environments and everything built
 	rm -rf .venv .venv-test .venv-current build dist out .mypy_cache .ruff_cache .pytest_cache

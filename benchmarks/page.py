@@ -247,7 +247,7 @@ def _scaling_chart(records: Records) -> list[Panel]:
             for variant in distinct(runs, "variant")
         ]
         if series:
-            panels.append(Panel(f"CPU seconds of the command, epsilon 1, by {kind}", kind, "CPU seconds", series))
+            panels.append(Panel(f"whole command by {kind}, epsilon 1", kind, "CPU seconds", series))
     return panels
 
 

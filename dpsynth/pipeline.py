@@ -19,7 +19,7 @@ from dpsynth.errors import ConfigError, InputError
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
 from dpsynth.privacy.ledger import Ledger, Reservation
 from dpsynth.schema import Schema, Unit
-from dpsynth.synthesizers import SYNTHESIZERS, Synthesizer, choose
+from dpsynth.synthesizers import SYNTHESIZERS, Adaptive, Synthesizer, choose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -203,6 +203,7 @@ def synthesize(
     epsilon: float,
     delta: float,
     synthesizer: str | Synthesizer = "auto",
+    fast: bool = False,
     rows: int | None = None,
     ledger: str | Path | None = None,
     seed: int | None = None,
@@ -211,7 +212,7 @@ def synthesize(
     """A model and a table under (``epsilon``, ``delta``), charged to ``ledger`` but neither audited nor gated: for use inside the house."""
     schema = _schema(schema)
     budget = PrivacyBudget(epsilon, delta)
-    recipe = _recipe(synthesizer, schema, budget)
+    recipe = _recipe(synthesizer, schema, budget, fast=fast)
     if rows is not None and rows < 1:
         raise ConfigError(f"rows={rows} must be >= 1")
     step = _Stages(progress)
@@ -289,11 +290,15 @@ def _schema(schema: Schema | str | Path) -> Schema:
     return schema if isinstance(schema, Schema) else Schema.read(schema)
 
 
-def _recipe(synthesizer: str | Synthesizer, schema: Schema, budget: PrivacyBudget) -> Synthesizer:
+def _recipe(synthesizer: str | Synthesizer, schema: Schema, budget: PrivacyBudget, *, fast: bool = False) -> Synthesizer:
     if not isinstance(synthesizer, str):
         return synthesizer
     if synthesizer == "auto":
-        return choose(schema.rows, schema.unit.max_rows, budget)
+        return choose(schema.rows, len(schema.modelled), schema.unit.max_rows, budget, fast=fast)
+    if fast and synthesizer == Adaptive.name:
+        return Adaptive(refine=False)
+    if fast:
+        raise ConfigError(f"fast=True goes with synthesizer auto or adaptive, not {synthesizer!r}")
     if synthesizer not in SYNTHESIZERS:
         raise ConfigError(f"synthesizer={synthesizer!r} must be one of auto, {', '.join(SYNTHESIZERS)}")
     return SYNTHESIZERS[synthesizer]()

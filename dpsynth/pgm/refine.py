@@ -6,6 +6,7 @@ are paired and of each pair the one is kept that brings the counts over column p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth.marginals import code_dtype
+
 Column = npt.NDArray[np.int64]
 Table = npt.NDArray[np.float64]
+Cells = npt.NDArray[np.unsignedinteger[Any]]
 
 # A cell's weight moves by at most this factor per pass: an empty noisy cell must not wipe out rows that others need.
 _LARGEST_RATIO = 5.0
@@ -119,8 +123,9 @@ def _sorted_order(codes: npt.NDArray[np.int32], sizes: Sequence[int], rng: np.ra
     return order
 
 
-def _flat(columns: Sequence[Column], sizes: Sequence[int], axes: tuple[int, ...]) -> npt.NDArray[np.int32]:
+def _flat(columns: Sequence[Column], sizes: Sequence[int], axes: tuple[int, ...]) -> Cells:
+    """The cell of each row, in the smallest integers that hold it: many of these are held at once."""
     index = np.zeros(len(columns[0]), dtype=np.int64)
     for a in axes:
         index = index * sizes[a] + columns[a]
-    return index.astype(np.int32)
+    return index.astype(code_dtype(math.prod(sizes[a] for a in axes)))

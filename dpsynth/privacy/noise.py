@@ -96,20 +96,29 @@ def opendp_version() -> str:
     return importlib.metadata.version("opendp")
 
 
-@cache
-def _opendp() -> Any:
-    import opendp.prelude as dp  # half a second: only a run that makes noise pays it
-
-    dp.enable_features("contrib")
-    return dp
-
-
 def _gaussian(stddev: float) -> Any:
-    dp = _opendp()
-    return dp.m.make_gaussian(dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64"), scale=stddev)
+    _enable()
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_gaussian
+    from opendp.metrics import l2_distance
+
+    return make_gaussian(vector_domain(atom_domain(T="i64")), l2_distance(T="f64"), scale=stddev)
 
 
 def _noisy_max(scale: float) -> Any:
-    dp = _opendp()
-    domain = dp.vector_domain(dp.atom_domain(T="f64", nan=False))
-    return dp.m.make_noisy_max(domain, dp.linf_distance(T="f64"), dp.zero_concentrated_divergence(), scale=scale)
+    _enable()
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_noisy_max
+    from opendp.measures import zero_concentrated_divergence
+    from opendp.metrics import linf_distance
+
+    domain = vector_domain(atom_domain(T="f64", nan=False))
+    return make_noisy_max(domain, linf_distance(T="f64"), zero_concentrated_divergence(), scale=scale)
+
+
+@cache
+def _enable() -> None:
+    """Imported piece by piece where noise is made: OpenDP's prelude brings in all of scikit-learn and Polars, a second's wait."""
+    from opendp.mod import enable_features
+
+    enable_features("contrib")

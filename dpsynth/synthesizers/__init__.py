@@ -30,18 +30,18 @@ SYNTHESIZERS: dict[str, type[Synthesizer]] = {
     "mst": Mst,
 }
 
-# Below this the strongest pair of columns drowns in noise; see docs/algorithms.md.
-_TOO_SMALL = 100.0
+# Below this many noise-free records per column, one-ways alone have the lower error: see docs/algorithms.md.
+_TOO_SMALL = 18.0
 
 
-def choose(rows: int | None, max_rows: int, budget: PrivacyBudget) -> Synthesizer:
-    """What ``auto`` means, from public numbers: `Independent` when ``rows`` * sqrt(2 rho) / ``max_rows`` is under 100, else `Adaptive`.
+def choose(rows: int | None, columns: int, max_rows: int, budget: PrivacyBudget, *, fast: bool = False) -> Synthesizer:
+    """What ``auto`` means, from public numbers.
 
-    Without a declared number of rows it is `Adaptive`, which copes.
+    `Independent` when ``rows`` * sqrt(2 rho) / ``max_rows`` is under 18 per column, else `Adaptive`. Without a declared number of rows it is `Adaptive`, which copes. ``fast`` leaves out the refinement of rows.
     """
-    if rows is not None and rows * math.sqrt(2.0 * budget.rho) / max_rows < _TOO_SMALL:
+    if rows is not None and rows * math.sqrt(2.0 * budget.rho) / max_rows < _TOO_SMALL * columns:
         return Independent()
-    return Adaptive()
+    return Adaptive(refine=not fast)
 
 
 __all__ = ["SYNTHESIZERS", "Adaptive", "Aim", "Independent", "Mst", "Synthesizer", "choose"]

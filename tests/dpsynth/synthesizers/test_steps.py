@@ -209,13 +209,13 @@ def test_effective_cells_lie_between_one_and_all() -> None:
 
 def test_auto_decides_by_public_numbers() -> None:
     budget = PrivacyBudget(1.0, 1e-6)
-    assert isinstance(choose(None, 1, budget), Adaptive)
-    assert isinstance(choose(100_000, 1, budget), Adaptive)
-    assert isinstance(choose(100, 1, budget), Independent)
-    edge = 100.0 / math.sqrt(2.0 * budget.rho)
-    assert isinstance(choose(math.floor(edge), 1, budget), Independent)
-    assert isinstance(choose(math.ceil(edge), 1, budget), Adaptive)
-    assert isinstance(choose(math.ceil(edge), 2, budget), Independent)
+    assert isinstance(choose(None, 5, 1, budget), Adaptive)
+    assert isinstance(choose(100_000, 5, 1, budget), Adaptive)
+    assert isinstance(choose(100, 5, 1, budget), Independent)
+    edge = 5 * 18.0 / math.sqrt(2.0 * budget.rho)
+    assert isinstance(choose(math.floor(edge), 5, 1, budget), Independent)
+    assert isinstance(choose(math.ceil(edge), 5, 1, budget), Adaptive)
+    assert isinstance(choose(math.ceil(edge), 5, 2, budget), Independent)
 
 
 def test_recipes_are_frozen_and_hold_no_data() -> None:
