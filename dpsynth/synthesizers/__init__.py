@@ -37,7 +37,8 @@ _TOO_SMALL = 18.0
 def choose(rows: int | None, columns: int, max_rows: int, budget: PrivacyBudget, *, fast: bool = False) -> Synthesizer:
     """What ``auto`` means, from public numbers.
 
-    `Independent` when ``rows`` * sqrt(2 rho) / ``max_rows`` is under 18 per column, else `Adaptive`. Without a declared number of rows it is `Adaptive`, which copes. ``fast`` leaves out the refinement of rows.
+    `Independent` when ``rows`` * sqrt(2 rho) / ``max_rows`` is under 18 per column, else `Adaptive`.
+    Without a declared number of rows it is `Adaptive`, which copes. ``fast`` leaves out the refinement of rows.
     """
     if rows is not None and rows * math.sqrt(2.0 * budget.rho) / max_rows < _TOO_SMALL * columns:
         return Independent()
