@@ -36,6 +36,8 @@ Progress = Callable[[str, int, int], None]
 # The audit cohort: about this many units, and never more than this share of them, may be left out of training.
 _COHORT_UNITS = 2000
 _COHORT_SHARE = 0.2
+# With fewer rows expected to be new, a control table's overlap with the training table cannot be told from chance.
+_ENOUGH_UNSEEN = 40
 
 
 @dataclass(frozen=True)
@@ -401,9 +403,12 @@ def _refuse_overlap(
         named = control_units[control_units != KEYLESS_UNIT]
         overlapping = bool(np.isin(named, train_units).any())
     else:
-        known = pd.util.hash_pandas_object(train, index=False).to_numpy()
+        known, times = np.unique(pd.util.hash_pandas_object(train, index=False).to_numpy(), return_counts=True)
         asked = pd.util.hash_pandas_object(control, index=False).to_numpy()
-        overlapping = len(asked) > 0 and float(np.isin(asked, known).mean()) > 0.9
+        # Of fresh rows as many are unseen as the share of training rows that stand alone (Good 1953, "Population frequencies of species").
+        expected = len(asked) * float((times == 1).sum()) / max(1, len(train))
+        unseen = float((~np.isin(asked, known)).sum())
+        overlapping = expected >= _ENOUGH_UNSEEN and unseen < 0.5 * expected
     if overlapping:
         raise InputError("the control set overlaps the training table; give records of units that are not in it")
 

@@ -298,6 +298,21 @@ def test_a_table_that_cannot_be_opened_is_not_charged(run: Run, tmp_path: Path, 
     assert _spent(ledger) == 0
 
 
+def test_a_control_table_that_took_part_in_training_is_refused(run: Run, tmp_path: Path, schema: Path) -> None:
+    # 400 rows over 10,302 possible ones, most of them alone in their table.
+    trained = _write(tmp_path / "trained.csv", table_text(400, 0))
+    fresh = _write(tmp_path / "fresh.csv", table_text(400, 1))
+    before = _tree(tmp_path)
+    arguments = ("release", trained, "--schema", schema, *PRICE, "--policy", "demo-health", "--tier", "smoke", "--out", tmp_path / "b")
+
+    refused = run(*arguments, "--control", trained)
+
+    assert refused.code == 2
+    assert "overlaps" in refused.err
+    _nothing_leaked_or_left(refused.out + refused.err, tmp_path, before)
+    assert run(*arguments, "--control", fresh).code in (0, 1, 3)
+
+
 def test_a_run_that_ends_after_reading_stays_charged_and_leaves_nothing(
     run: Run, tmp_path: Path, table: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
