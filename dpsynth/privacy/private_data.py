@@ -220,7 +220,7 @@ class PrivateData:
         """The part of the marginal that sums to zero along each axis, with less noise than the marginal itself.
 
         Centring a one-hot table along an axis of n levels leaves L2 norm sqrt(1 - 1/n), axis by axis, so a row has norm
-        prod sqrt(1 - 1/n_a) (research: residual sensitivities). Multiplied by prod n_a the residual is an integer vector, so the discrete
+        prod sqrt(1 - 1/n_a) (ResidualPlanner, Xiao et al. 2023). Multiplied by prod n_a the residual is an integer vector, so the discrete
         Gaussian applies as it stands; the noisy vector is then projected back, which is post-processing.
         """
         names = self.domain.ordered_clique(clique)
