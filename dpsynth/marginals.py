@@ -165,6 +165,11 @@ def centred(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return table
 
 
+def residual_norm(shape: Sequence[int]) -> float:
+    """L2 norm of what `centred` leaves of a one-hot table: sqrt(1 - 1/n) along each axis of n levels."""
+    return math.sqrt(math.prod(1.0 - 1.0 / n for n in shape))
+
+
 @dataclass(frozen=True)
 class Recoding:
     """A public merge of the levels of some columns: ``levels[name][old code]`` is the new code, ``0..max``.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audits.code.games import Game, GameError, StageDraw, Trial
+from audits.code.power import least_factor
 from audits.code.profiles import gaussian_delta, zcdp_delta
 from audits.code.recorder import Recorder, observe
 from audits.code.residuals import normal_scores
@@ -344,13 +345,7 @@ def _scale_detectable(cells: int, alpha: float) -> float | None:
     def caught(factor: float) -> bool:
         return ScaleProcess(cells, quantile / factor**2).log_wealth >= needed
 
-    if not caught(1000.0):
-        return None
-    low, high = 1.0, 1000.0
-    for _ in range(40):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if caught(middle) else (middle, high)
-    return high
+    return least_factor(caught)
 
 
 def _inconclusive(mechanism: Mechanism | None, reason: str, started: float) -> AuditResult:

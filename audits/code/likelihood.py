@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from audits.bounds import lower_bound, rate_exceeds, upper_bound
 from audits.code.games import Game, GameError, StageDraw, Trial
+from audits.code.power import least_factor
 from audits.code.profiles import zcdp_power
 from audits.result import AuditInput, AuditResult, Claim, Mechanism, Verdict
 
@@ -155,13 +156,7 @@ def shortfall_factor(mu: float, n: int, alpha: float, cap: Cap) -> float | None:
         alarms = int((bdtr(counts, n, 1.0 - tpr) < 0.9).sum())
         return lower_bound(hits, n, alpha / 2.0) > cap(upper_bound(alarms, n, alpha / 2.0))
 
-    if mu <= 0.0 or n < 1 or not caught(1000.0):
-        return None
-    low, high = 1.0, 1000.0
-    for _ in range(40):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if caught(middle) else (middle, high)
-    return high
+    return least_factor(caught) if mu > 0.0 and n >= 1 else None
 
 
 def _stage(draws: Sequence[StageDraw]) -> tuple[_Separation, dict[str, Any]]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.errors import BudgetError, ConfigError
-from dpsynth.marginals import Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, count
+from dpsynth.marginals import Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, count, residual_norm
 from dpsynth.privacy import bins, noise
 from dpsynth.privacy.budget import Filter, PrivacyBudget
 from dpsynth.privacy.transcript import Transcript
@@ -228,7 +228,7 @@ class PrivateData:
         scale = math.prod(shape)
         if scale == 0 or min(shape) < 2:
             raise ConfigError(f"a residual needs at least two levels in each of {', '.join(names)}")
-        row_norm = math.sqrt(math.prod(1.0 - 1.0 / n for n in shape))
+        row_norm = residual_norm(shape)
 
         def exact() -> npt.NDArray[np.int64]:
             table = self._count(names)

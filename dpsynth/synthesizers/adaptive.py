@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth.marginals import Clique, Domain, Measurement, centred
+from dpsynth.marginals import Clique, Domain, Measurement, centred, residual_norm
 from dpsynth.model import Refinement, SyntheticModel
 from dpsynth.pgm.estimation import Fitted, combine, fit
 from dpsynth.pgm.junction_tree import JunctionTree, junction_tree, tree_cells
@@ -239,7 +239,7 @@ class _Run:
         for clique, table, error in zip(cliques, tables, errors.tolist(), strict=True):
             if error <= threshold:
                 continue
-            norm = self._row_norm(clique) if self._as_residual(clique) else 1.0
+            norm = residual_norm(self.domain.shape(clique)) if self._as_residual(clique) else 1.0
             sigma = self.private.unit.vector_sensitivity(norm) / math.sqrt(2.0 * budget / expected)
             cells = effective_cells(table, sigma)
             noise = math.sqrt(2.0 / math.pi) * sigma * cells
@@ -329,9 +329,6 @@ class _Run:
         if left > 1e-6 * self.rho:
             self.measurements.extend(measure_one_ways(self.private, left * _ALL))
 
-    def _row_norm(self, clique: Clique) -> float:
-        return math.sqrt(math.prod(1.0 - 1.0 / n for n in self.domain.shape(clique)))
-
     def _as_residual(self, clique: Clique) -> bool:
         """Residual form pays when it cuts the noise by a quarter and the lower orders are known well enough."""
-        return self.x >= _LITTLE and self._row_norm(clique) <= 0.75
+        return self.x >= _LITTLE and residual_norm(self.domain.shape(clique)) <= 0.75

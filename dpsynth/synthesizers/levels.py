@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.marginals import Attribute, Domain, Measurement, Recoding
-from dpsynth.synthesizers.one_way import on_simplex
+from dpsynth.synthesizers.one_way import on_simplex, rare_as_one
 
 
 def resolution(domain: Domain, x: float, limit: int) -> int:
@@ -30,9 +30,7 @@ def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int
     """A recoding of every column that has more levels than the noise, or ``bins``, allows."""
     levels = {}
     for attribute, m in zip(domain, one_ways, strict=True):
-        codes = (
-            _equal_mass(attribute, on_simplex(m.values, total), bins) if attribute.ordered else _without_rare(m.values, sigmas * m.stddev)
-        )
+        codes = _equal_mass(attribute, on_simplex(m.values, total), bins) if attribute.ordered else rare_as_one(m.values, sigmas * m.stddev)
         if codes is not None and int(codes.max()) + 1 < attribute.size:
             levels[attribute.name] = codes
     return Recoding(levels)
@@ -53,12 +51,3 @@ def _equal_mass(attribute: Attribute, mass: npt.NDArray[np.float64], bins: int) 
         codes = np.unique(codes, return_inverse=True)[1]
     codes = codes.astype(np.int64)
     return np.append(codes, codes[-1] + 1) if attribute.nullable else codes
-
-
-def _without_rare(values: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64] | None:
-    rare = values < threshold
-    if rare.sum() < 2 or len(values) <= 2:
-        return None
-    codes = np.cumsum(~rare) - 1
-    codes[rare] = int((~rare).sum())
-    return codes.astype(np.int64)

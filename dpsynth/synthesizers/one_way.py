@@ -45,15 +45,18 @@ def merge_rare(domain: Domain, one_ways: list[Measurement], sigmas: float = 3.0)
 
     Source: McKenna, Miklau and Sheldon 2021 (MST), section 3.1. Columns with fewer than two such levels stay as they are.
     """
-    levels = {}
-    for attribute, m in zip(domain, one_ways, strict=True):
-        rare = m.values < sigmas * m.stddev
-        if rare.sum() < 2 or attribute.size <= 2:
-            continue
-        codes = np.cumsum(~rare) - 1
-        codes[rare] = int((~rare).sum())
-        levels[attribute.name] = codes.astype(np.int64)
-    return Recoding(levels)
+    merged = {attribute.name: rare_as_one(m.values, sigmas * m.stddev) for attribute, m in zip(domain, one_ways, strict=True)}
+    return Recoding({name: codes for name, codes in merged.items() if codes is not None})
+
+
+def rare_as_one(values: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64] | None:
+    """New codes in which all levels under ``threshold`` are one, the last; None where there is nothing to merge."""
+    rare = values < threshold
+    if rare.sum() < 2 or len(values) <= 2:
+        return None
+    codes: npt.NDArray[np.int64] = np.cumsum(~rare).astype(np.int64) - 1
+    codes[rare] = int((~rare).sum())
+    return codes
 
 
 def recode_one_way(m: Measurement, recoding: Recoding) -> list[Measurement]:
