@@ -54,6 +54,25 @@ def require_cells(column: str, kind: str, array_type: pa.DataType) -> None:
         raise InputError(f"column {column!r} has {shape}; the schema says type={kind}")
 
 
+def repeats(kind: pa.DataType, *, listed: bool) -> bool:
+    """Whether cells of this type are worth reading once per distinct value: texts, and anything in a column of ``listed`` values."""
+    while isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return bool(pt.is_dictionary(kind) or _is_text(kind) or _is_binary(kind) or (listed and not pt.is_null(kind)))
+
+
+def distinct(array: pa.Array) -> tuple[npt.NDArray[np.integer[Any]], pa.Array]:
+    """Place of each cell in an array of distinct cells, whose last one is missing. Zero and minus zero are one cell."""
+    while isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if not pt.is_dictionary(array.type) or pt.is_nested(array.type.value_type) or len(array.dictionary) > len(array):
+        array = array if pt.is_binary(array.type) else _plain(array)
+        array = (pc.add(array, 0.0) if pt.is_floating(array.type) else array).dictionary_encode()
+    values = array.dictionary
+    places = pc.fill_null(array.indices.cast(pa.int64()), len(values)).to_numpy(zero_copy_only=False)
+    return places, pa.concat_arrays([values, pa.nulls(1, values.type)])
+
+
 def numbers(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.float64], Status]:
     """Cells as floats, with a status each. NaN is missing and becomes 0; infinities stay for the caller to clip."""
     array = _plain(array)
@@ -164,7 +183,8 @@ def texts(array: pa.Array) -> pa.Array:
     if pt.is_date(kind) or pt.is_timestamp(kind):
         return _relabel(array, _seconds(array), _moment_text)
     if pt.is_floating(kind):
-        values = pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False)
+        # Zero and minus zero are one value; without the addition a cell's text would depend on which came first.
+        values = pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False) + 0.0
         return _relabel(array, values, _float_text, missing=np.isnan(values))
     indices, uniques = _uniques(array)
     return pa.array([*map(str, uniques), None], pa.large_string()).take(pa.array(indices))

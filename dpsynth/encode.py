@@ -7,14 +7,18 @@ No cell content raises, and none changes what becomes of another cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth.code_store import MEMORY, CodeStore
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of
 from dpsynth.marginals import DECLARED, DP, Attribute, CodedTable, Codes, Domain, code_dtype
@@ -27,6 +31,12 @@ if TYPE_CHECKING:
 
 # The number of the unit that all rows without a key make up together.
 KEYLESS_UNIT = 0
+# The name under which a batch of codes holds its units; no column has an empty name.
+_UNITS = ""
+# Arrow and most of NumPy let go of the interpreter while they work.
+_THREADS = min(4, os.cpu_count() or 1)
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -241,25 +251,36 @@ class Encoder:
             raise ConfigError(f"where {name!r}: that value is not in the declared domain of the column")
         return int(np.searchsorted(self._starts[name], code, side="right")) - 1
 
-    def encode(self, batches: Iterable[pa.RecordBatch]) -> Encoded:
+    def encode(self, batches: Iterable[pa.RecordBatch], memory: int = MEMORY) -> Encoded:
         """Read a stream of record batches into codes on the grid.
 
         Touches private data and spends nothing: only the kernel and code that stays internal may call it on a private
         table. A cell outside the bounds is clipped. A missing cell goes to the missing level, else to ``dp:other``. A
         cell that does not parse or is not in the list goes to ``dp:other``, else to the missing level. Where there is
         neither, both go to ``dp:unseen``. Rows without a unit key are one unit together.
+        Codes of more than ``memory`` bytes are kept in temporary files without a name.
         """
-        parts: dict[str, list[Codes]] = {name: [] for name in self._columns}
-        keys: list[pa.Array] = []
-        n_rows = 0
-        for batch in batches:
-            for name, column in self._columns.items():
-                parts[name].append(self._encode_column(column, _pick(batch, name)))
-            if self.schema.unit.field is not None:
-                keys.append(self._unit_keys(_pick(batch, self.schema.unit.field)))
-            n_rows += batch.num_rows
-        codes = {name: _join(chunks, self.grid_domain[name].size) for name, chunks in parts.items()}
-        return Encoded(codes, None if self.schema.unit.field is None else _number_units(keys), n_rows)
+        with CodeStore(self._stored_types, memory) as store:
+            for codes in _in_order(self.encode_batch, batches, _THREADS):
+                store.append(codes)
+            columns = store.finish()
+        units = columns.pop(_UNITS, None)
+        n_rows = len(next(iter(columns.values()))) if columns else 0
+        return Encoded(columns, None if units is None else units.astype(np.int64, copy=False), n_rows)
+
+    @cached_property
+    def _stored_types(self) -> dict[str, npt.DTypeLike]:
+        types = {a.name: code_dtype(a.size) for a in self.grid_domain}
+        return types if self.schema.unit.field is None else {**types, _UNITS: np.int64}
+
+    def encode_batch(self, batch: pa.RecordBatch) -> dict[str, npt.NDArray[Any]]:
+        """The codes of one batch; which batch a row is in makes no difference to it. Units, if any, are under the empty name."""
+        codes: dict[str, npt.NDArray[Any]] = {
+            name: self._encode_column(column, _pick(batch, name)) for name, column in self._columns.items()
+        }
+        if self.schema.unit.field is not None:
+            codes[_UNITS] = _number_units(self._unit_keys(_pick(batch, self.schema.unit.field)))
+        return codes
 
     def _encode_column(self, column: _Levels | _Ordered, array: pa.Array) -> Codes:
         from dpsynth import cells
@@ -267,7 +288,17 @@ class Encoder:
         declared = column.declared
         year = declared.type in ("date", "datetime") and declared.resolution == "year"
         cells.require_cells(declared.name, "year" if year else declared.type, array.type)
-        codes = column.encode(array)
+        if not cells.repeats(array.type, listed=isinstance(column, _Levels)):
+            return self._placed(column, column.encode(array))
+        places, distinct = cells.distinct(array)
+        codes: Codes = self._placed(column, column.encode(distinct))[places]
+        return codes
+
+    def _placed(self, column: _Levels | _Ordered, codes: npt.NDArray[np.int64]) -> Codes:
+        """Missing and unseen cells where the schema says they go."""
+        from dpsynth import cells
+
+        declared = column.declared
         missing = column.size if declared.nullable else column.fallback
         unseen = column.size if declared.nullable and declared.other is None else column.fallback
         codes = np.where(codes == -cells.MISSING, missing, np.where(codes == -cells.UNSEEN, unseen, codes))
@@ -290,14 +321,18 @@ class Encoder:
 
     def bin(self, codes: Mapping[str, Codes]) -> CodedTable:
         """Grid codes -> a table over ``domain``."""
-        columns = {}
+        return CodedTable(self.domain, {name: lookup[codes[name]] for name, lookup in self.bins().items()})
+
+    def bins(self) -> dict[str, Codes]:
+        """For each column the bin of each grid cell."""
+        lookups = {}
         for name in self.domain.names:
             grid, starts = self.grid_domain[name], self._starts[name]
             values = grid.size - grid.nullable
             lookup = np.searchsorted(starts, np.arange(grid.size), side="right") - 1
             lookup[values:] = len(starts)
-            columns[name] = lookup.astype(code_dtype(self.domain[name].size))[codes[name]]
-        return CodedTable(self.domain, columns)
+            lookups[name] = lookup.astype(code_dtype(self.domain[name].size))
+        return lookups
 
     def decode(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> pd.DataFrame:
         """Codes over ``domain`` -> a table of values in the types of the schema, identifiers left out.
@@ -379,11 +414,22 @@ def _pick(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(places[0])
 
 
-def _join(chunks: list[Codes], size: int) -> Codes:
-    return np.concatenate(chunks) if chunks else np.zeros(0, dtype=code_dtype(size))
+def _in_order(work: Callable[[Any], _Result], items: Iterable[Any], threads: int) -> Iterator[_Result]:
+    """``work`` on each item, several at once, in the order of the items; never more than a few items are held."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads + 1:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
+def _number_units(keys: pa.Array) -> npt.NDArray[np.int64]:
     """Equal keys get equal numbers, a 64-bit hash of the key alone; rows without a key share one number.
 
     A unit's number must not depend on who else is in the table: contribution bounding draws its coins from it. Two of a million keys
@@ -391,13 +437,10 @@ def _number_units(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
     so together they get the allowance of one.
     """
     import pandas as pd
-    import pyarrow as pa
 
-    if not keys:
-        return np.zeros(0, dtype=np.int64)
-    encoded = pa.chunked_array(keys).combine_chunks().dictionary_encode(null_encoding="encode")
+    encoded = keys.dictionary_encode(null_encoding="encode")
     texts = encoded.dictionary.to_pylist()
     numbers = pd.util.hash_array(np.array([text or "" for text in texts], dtype=object), categorize=False).view(np.int64)
     numbers = np.where([text is None for text in texts], KEYLESS_UNIT, numbers)
-    places: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return numbers[places]
+    units: npt.NDArray[np.int64] = numbers.astype(np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+    return units

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from dpsynth.counting import LocalRecords
+from dpsynth.errors import ConfigError
 from dpsynth.marginals import CodedTable
 from dpsynth.model import SyntheticModel
 from dpsynth.privacy import PrivateData
@@ -38,4 +40,7 @@ class CopyRows:
         private = private.discretised(0.1 * private.rho_left)
         honest = Independent().fit(private, progress)
         parts = {part.name: getattr(honest, part.name) for part in fields(SyntheticModel)}
-        return CopiedRows(**parts, copied=private._table)
+        records = private._table
+        if not isinstance(records, LocalRecords):
+            raise ConfigError("only records on this machine can be copied")
+        return CopiedRows(**parts, copied=records.coded())

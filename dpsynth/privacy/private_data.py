@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth.code_store import taken
+from dpsynth.counting import LocalRecords, Records
 from dpsynth.errors import BudgetError, ConfigError
-from dpsynth.marginals import Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, count, residual_norm
+from dpsynth.marginals import Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, residual_norm
 from dpsynth.privacy import bins, noise
 from dpsynth.privacy.budget import Filter, PrivacyBudget
 from dpsynth.privacy.transcript import Transcript
-from dpsynth.privacy.unit import PrivacyUnit, bounded_rows, keyed_uniform
+from dpsynth.privacy.unit import PrivacyUnit, bounded_rows, keyed_uniform, row_digests
 
 if TYPE_CHECKING:
     from dpsynth.encode import Encoder
@@ -79,7 +81,7 @@ class _Account:
 class PrivateData:
     """Coded records behind a budget. Build it with `read` (from a table and its schema) or `of_codes`."""
 
-    def __init__(self, table: CodedTable, account: _Account, encoder: Encoder | None = None, audit: AuditTables | None = None) -> None:
+    def __init__(self, table: Records, account: _Account, encoder: Encoder | None = None, audit: AuditTables | None = None) -> None:
         self._table = table
         self._account = account
         self._encoder = encoder
@@ -131,15 +133,17 @@ class PrivateData:
         if unit_ids is None and unit.max_rows != 1:
             raise ConfigError(f"unit {unit.name!r} has maxRows={unit.max_rows}, so the rows need unit ids")
         table = _inside(table)
-        units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
-        if units.dtype.kind not in "iu" or units.shape != (table.n_rows,):
-            # NaN differs from itself, so every row with a float key would be a unit of its own.
-            raise ConfigError("unit_ids must be whole numbers, one for each row")
         if unit_ids is not None:
-            keep = bounded_rows(units, unit.max_rows, _coins(hook, "contribution_bounding"))
-            table, units = table.take(keep), units[keep]
+            if unit_ids.dtype.kind not in "iu" or unit_ids.shape != (table.n_rows,):
+                # NaN differs from itself, so every row with a float key would be a unit of its own.
+                raise ConfigError("unit_ids must be whole numbers, one for each row")
+            key = _coins(hook, "contribution_bounding")
+            keep = bounded_rows(unit_ids, unit.max_rows, key, row_digests(table, key))
+            if len(keep) < table.n_rows:
+                table, unit_ids = taken(table, keep), unit_ids[keep]
         audit = None
         if cohort is not None:
+            units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
             audit = _set_aside(table, units, cohort, _coins(hook, "cohort"))
             table = audit.train
         total = budget.rho
@@ -157,7 +161,7 @@ class PrivateData:
                 "observed": hook is not noise.release_noise,
             },
         }
-        return cls(table, _Account(unit, budget, Filter(total), Transcript(header), hook), None, audit)
+        return cls(LocalRecords.of(table), _Account(unit, budget, Filter(total), Transcript(header), hook), None, audit)
 
     # --- what is public -------------------------------------------------------------------------------------------------------
 
@@ -344,7 +348,7 @@ class PrivateData:
         """A view of the same records, on the same account, with levels merged by a public rule."""
         if not recoding.levels:
             return self
-        return PrivateData(recoding.table(self._table), self._account, self._encoder, self._audit)
+        return PrivateData(self._table.merged(recoding.domain(self.domain), recoding.levels), self._account, self._encoder, self._audit)
 
     # --- what is not private ----------------------------------------------------------------------------------------------------
 
@@ -401,18 +405,38 @@ class PrivateData:
 
     def _errors(self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         """|count - model|_1 over all cells of each clique, capped where exact floats would end; a cap adds nothing to a sensitivity."""
-        errors = [np.abs(self._count(clique) - model).sum() for clique, model in zip(cliques, models, strict=True)]
+        errors = [np.abs(counts - model).sum() for counts, model in zip(self._counts(cliques), models, strict=True)]
         return np.minimum(np.array(errors, dtype=np.int64), _LARGEST_ERROR)
 
     def _count(self, clique: Clique) -> Counts:
-        """Exact counts, kept while memory lasts. Only methods above, which have charged, call this."""
-        cached = self._exact.get(clique)
-        if cached is None:
-            cached = count(self._table, clique)
-            if self._cached_cells + cached.size <= _CACHE_CELLS:
-                self._exact[clique] = cached
-                self._cached_cells += cached.size
-        return cached
+        """Exact counts of one clique; see `_counts`."""
+        return next(self._counts([clique]))
+
+    def _counts(self, cliques: Sequence[Clique]) -> Iterator[Counts]:
+        """Exact counts of each clique in turn, kept while memory lasts. Only methods above, which have charged, call this.
+
+        Those that are not kept yet are counted together, as many in one pass over the records as memory holds.
+        """
+        counted: dict[Clique, Counts] = {}
+        for place, clique in enumerate(cliques):
+            if clique not in self._exact and clique not in counted:
+                counted = dict(self._pass([c for c in cliques[place:] if c not in self._exact]))
+            yield self._exact[clique] if clique in self._exact else counted[clique]
+
+    def _pass(self, cliques: Sequence[Clique]) -> Iterator[tuple[Clique, Counts]]:
+        """One pass over the records, for the first of ``cliques`` and as many more as fit beside each other."""
+        room = _CACHE_CELLS
+        now: list[Clique] = []
+        for clique in dict.fromkeys(cliques):
+            room -= self.domain.cells(clique)
+            if now and room < 0:
+                break
+            now.append(clique)
+        for clique, table in zip(now, self._table.counts(now), strict=True):
+            if self._cached_cells + table.size <= _CACHE_CELLS:
+                self._exact[clique] = table
+                self._cached_cells += table.size
+            yield clique, table
 
     def _cumulated(self, name: str, cells: int) -> Callable[[], npt.NDArray[np.int64]]:
         """Counts below each grid edge, made on first use, which is after the charge. The code for missing lies beyond ``cells``."""
@@ -423,7 +447,7 @@ class PrivateData:
         encoder = self._encoder
         if encoder is None:
             raise BudgetError("there is no encoder to bin by")
-        return PrivateData(encoder.bin(self._table.columns), self._account, encoder, self._audit)
+        return PrivateData(self._table.merged(encoder.domain, encoder.bins()), self._account, encoder, self._audit)
 
 
 def _inside(table: CodedTable) -> CodedTable:
@@ -433,7 +457,9 @@ def _inside(table: CodedTable) -> CodedTable:
         codes = table.columns[attribute.name]
         if codes.dtype.kind not in "iu" or codes.shape != (table.n_rows,):
             raise ConfigError(f"codes of column {attribute.name!r} must be whole numbers, as many as in every other column")
-        columns[attribute.name] = np.clip(codes.astype(np.int64), 0, attribute.size - 1).astype(code_dtype(attribute.size))
+        if table.n_rows and not 0 <= int(codes.min()) <= int(codes.max()) < attribute.size:
+            codes = np.clip(codes.astype(np.int64), 0, attribute.size - 1)
+        columns[attribute.name] = codes.astype(code_dtype(attribute.size), copy=False)
     return CodedTable(table.domain, columns)
 
 
@@ -449,7 +475,7 @@ def _set_aside(table: CodedTable, units: npt.NDArray[np.int64], cohort: Cohort, 
     fair = (keyed_uniform(units, 1, key) >> np.uint64(63)).astype(bool)
     out = in_cohort & fair
     return AuditTables(
-        train=table.take(~out),
+        train=taken(table, np.flatnonzero(~out)),
         train_units=units[~out],
         control=table.take(out),
         control_units=units[out],

@@ -6,16 +6,21 @@ Bounding is enforced here, not assumed: a unit with more rows than ``max_rows`` 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dpsynth.errors import ConfigError
+from dpsynth.marginals import CodedTable
 
 ADD_REMOVE = "add_remove"
 REPLACE_ONE = "replace_one"
 NEIGHBOURS = (ADD_REMOVE, REPLACE_ONE)
+_AT_ONCE = 1 << 20
+_SORTED_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class PrivacyUnit:
         return float(self.max_rows if self.neighbours == ADD_REMOVE else 2 * self.max_rows)
 
 
-def keyed_uniform(units: npt.NDArray[np.int64], ordinals: npt.NDArray[np.int64] | int, key: int) -> npt.NDArray[np.uint64]:
+def keyed_uniform(units: npt.NDArray[np.int64], ordinals: npt.NDArray[np.integer[Any]] | int, key: int) -> npt.NDArray[np.uint64]:
     """A 64-bit draw for each (unit, ordinal) under a random ``key``: splitmix64's finaliser over the mixed words.
 
     One unit's draws depend on the key and on that unit alone, so a neighbour that gains or loses a unit leaves every other draw as it was.
@@ -75,26 +80,79 @@ def keyed_uniform(units: npt.NDArray[np.int64], ordinals: npt.NDArray[np.int64] 
     return state
 
 
-def bounded_rows(units: npt.NDArray[np.int64], max_rows: int, key: int) -> npt.NDArray[np.int64]:
+def row_digests(table: CodedTable, key: int) -> npt.NDArray[np.uint64]:
+    """A 64-bit digest of each row's codes under a random ``key``.
+
+    A sum of codes times random 64-bit multipliers: two rows that differ have the same one with probability at most 2^-47, as codes are
+    below 2^16.
+    """
+    multipliers = keyed_uniform(np.arange(len(table.domain), dtype=np.int64), 2, key) | np.uint64(1)
+    digests = np.zeros(table.n_rows, dtype=np.uint64)
+    for multiplier, name in zip(multipliers, table.domain.names, strict=True):
+        for start in range(0, table.n_rows, _AT_ONCE):
+            digests[start : start + _AT_ONCE] += multiplier * table.columns[name][start : start + _AT_ONCE].astype(np.uint64)
+    return digests
+
+
+def bounded_rows(
+    units: npt.NDArray[np.int64], max_rows: int, key: int, content: npt.NDArray[np.uint64] | None = None
+) -> npt.NDArray[np.int64]:
     """Positions of the rows to keep: for each unit a uniform sample of at most ``max_rows`` of its rows, in table order.
 
-    A row's priority is drawn from (unit, its ordinal within the unit, key), and the smallest ``max_rows`` of each unit stay.
+    A row's priority is drawn from (unit, what the row is, key), and the smallest ``max_rows`` of each unit stay. What a row is: its
+    ``content`` and its number among the unit's rows of the same content, so that the rows kept are the same in whatever order the table
+    comes; without ``content``, its number within the unit.
     """
+    kept = [_bounded(units, rows, max_rows, key, content) for rows in _shares(units)]
+    return np.sort(np.concatenate(kept)) if len(kept) > 1 else kept[0]
+
+
+def _shares(units: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Positions of all rows in groups that split no unit; sorting needs tens of bytes a row, so many rows are not sorted at once."""
+    parts = 1 + len(units) // _SORTED_AT_ONCE
+    if parts == 1:
+        yield np.arange(len(units), dtype=np.int64)
+        return
+    for part in range(parts):
+        yield np.concatenate(
+            [
+                start + np.flatnonzero(units[start : start + _AT_ONCE].astype(np.uint64) % np.uint64(parts) == part)
+                for start in range(0, len(units), _AT_ONCE)
+            ]
+        )
+
+
+def _bounded(
+    units: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], max_rows: int, key: int, content: npt.NDArray[np.uint64] | None
+) -> npt.NDArray[np.int64]:
+    units = units[rows]
     if not len(units):
-        return np.zeros(0, dtype=np.int64)
-    ordinals = _rank_within(units, np.arange(len(units), dtype=np.uint64))
+        return rows
+    ordinals = _rank_within([units], np.arange(len(units), dtype=np.uint64))
     if int(ordinals.max()) < max_rows:
-        return np.arange(len(units), dtype=np.int64)
-    rank = _rank_within(units, keyed_uniform(units, ordinals, key))
-    return np.flatnonzero(rank < max_rows)
+        return rows
+    return rows[_rank_within([units], priorities(units, key, ordinals, None if content is None else content[rows])) < max_rows]
 
 
-def _rank_within(units: npt.NDArray[np.int64], priority: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Rank of each row among the rows of its unit, by ``priority``."""
-    order = np.lexsort((priority, units))
-    grouped = units[order]
-    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
-    sizes = np.diff(np.r_[starts, len(units)])
-    ranks = np.empty(len(units), dtype=np.int64)
-    ranks[order] = np.arange(len(units)) - np.repeat(starts, sizes)
+def priorities(
+    units: npt.NDArray[np.int64], key: int, ordinals: npt.NDArray[np.int64], content: npt.NDArray[np.uint64] | None
+) -> npt.NDArray[np.uint64]:
+    """A 64-bit draw for each row of complete units; see `bounded_rows`."""
+    if content is None:
+        return keyed_uniform(units, ordinals, key)
+    twins = _rank_within([units, content], ordinals)
+    return keyed_uniform(keyed_uniform(units, content, key).view(np.int64), twins, key)
+
+
+def _rank_within(groups: Sequence[npt.NDArray[Any]], priority: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Rank of each row, by ``priority``, among the rows that agree with it in all ``groups``."""
+    order = np.lexsort((priority, *reversed(groups)))
+    new = np.zeros(len(order), dtype=bool)
+    new[:1] = True
+    for group in groups:
+        new[1:] |= group[order[1:]] != group[order[:-1]]
+    starts = np.flatnonzero(new)
+    sizes = np.diff(np.r_[starts, len(order)])
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - np.repeat(starts, sizes)
     return ranks

@@ -37,6 +37,10 @@ def open_parquet(ref: str | Path, columns: Sequence[str]) -> Iterator[pa.RecordB
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    with quiet(repr(path.name)), pq.ParquetFile(path) as file:
+    # Texts stay the dictionaries they are in the file: a value is then read once, not once per row.
+    with quiet(repr(path.name)):
+        types = pq.read_schema(path)
+        texts = [name for name in columns if pa.types.is_string(types.field(name).type) or pa.types.is_large_string(types.field(name).type)]
+    with quiet(repr(path.name)), pq.ParquetFile(path, read_dictionary=texts) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
             yield from sliced(batch, columns)

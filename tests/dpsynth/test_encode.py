@@ -481,3 +481,56 @@ def test_encoding_a_neighbour_changes_only_the_row_that_differs() -> None:
 
 def test_the_number_of_a_unit_does_not_depend_on_who_else_is_in_the_table() -> None:
     assert units(["p", "q", "r"])[1] == units(["q"])[0] == units(["x", "q ", "", "y"])[1]
+
+
+# --- many batches -------------------------------------------------------------------------------------------------------------
+
+
+def _wide() -> tuple[Encoder, pa.Table]:
+    fields = (
+        Field("text", "string", categories=("p", "q", "0", "1.5"), nullable=True),
+        Field("number", "number", ordered=True, minimum=0.0, maximum=9.0, bins=4, nullable=True),
+        Field("when", "date", ordered=True, minimum=date(2020, 1, 1), maximum=date(2020, 12, 31), bins=4),
+        Field("who", "string", role="identifier"),
+    )
+    rng = np.random.default_rng(0)
+    texts = [None, "p", " q ", "?", "0", "0.0", "-0.0", "1.5"]
+    table = pa.table(
+        {
+            "text": [texts[i] for i in rng.integers(0, len(texts), 2000)],
+            "number": [None if i == 0 else str(i / 7) for i in rng.integers(0, 80, 2000)],
+            "when": [f"2020-{i:02d}-11" for i in rng.integers(1, 14, 2000)],
+            "who": [str(i) for i in rng.integers(0, 90, 2000)],
+        }
+    )
+    return Encoder(Schema("t", "people", Unit("person", "who", 3), fields)), table
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+def test_the_cut_into_batches_and_the_place_of_the_codes_change_no_code(memory: int) -> None:
+    coder, table = _wide()
+    whole = coder.encode([table.combine_chunks().to_batches()[0]])
+    parts = coder.encode(table.to_batches(max_chunksize=37), memory)
+    assert whole.units is not None and parts.units is not None
+    np.testing.assert_array_equal(whole.units, parts.units)
+    for name, codes in whole.codes.items():
+        assert codes.dtype == parts.codes[name].dtype
+        np.testing.assert_array_equal(codes, parts.codes[name])
+
+
+def test_dictionaries_read_as_plain_texts_do_even_with_twins_and_nulls_in_them() -> None:
+    coder, table = _wide()
+    plain = coder.encode(table.to_batches()).codes
+    packed = pa.table({name: table[name].dictionary_encode() for name in table.column_names})
+    for name, codes in coder.encode(packed.to_batches()).codes.items():
+        np.testing.assert_array_equal(codes, plain[name])
+    odd = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 3, None, 4], pa.int8()), pa.array(["p", "p", None, "q", "never used"]))
+    batch = pa.record_batch({"text": odd, "number": odd, "when": odd, "who": odd})
+    assert coder.encode([batch]).codes["text"].tolist() == [0, 0, 4, 1, 4, 4]
+
+
+def test_zero_and_minus_zero_are_one_value_whichever_comes_first() -> None:
+    coder = Encoder(Schema("t", "people", Unit("row"), (Field("x", "string", categories=("0", "-0"), other="-0"),)))
+    for cells in ([0.0, -0.0], [-0.0, 0.0], [-0.0], [0.0, 1.0]):
+        codes = coder.encode([pa.record_batch({"x": pa.array(cells)})]).codes["x"].tolist()
+        assert codes == [0 if cell == 0.0 else 1 for cell in cells]

@@ -48,6 +48,15 @@ def test_every_subset_of_a_units_rows_is_equally_likely_to_be_kept(ids: str) -> 
     assert _statistic(np.bincount([0] * UNITS, minlength=10)) > _upper(9)
 
 
+def test_every_subset_is_equally_likely_when_some_rows_are_alike() -> None:
+    """Rows 0 and 1 are twins, and so are 3 and 4: of each unit two rows of five stay, so each kind of pair has a known share."""
+    content = np.tile(np.array([9, 9, 5, 77, 77], dtype=np.uint64), UNITS)
+    kept = bounded_rows(np.repeat(np.arange(UNITS), 5), 2, KEY, content)
+    pairs = (kept % 5).reshape(UNITS, 2)
+    places = {pair: i for i, pair in enumerate(combinations(range(5), 2))}
+    assert _statistic(np.bincount([places[a, b] for a, b in pairs.tolist()], minlength=10)) < _upper(9)
+
+
 @pytest.mark.parametrize("ordinal", [0, 1])
 def test_draws_are_uniform_in_their_high_and_low_bits(ordinal: int) -> None:
     draws = keyed_uniform(np.arange(UNITS), ordinal, KEY)

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dpsynth.counting import Lookups, Records
 from dpsynth.encode import Encoder
 from dpsynth.errors import BudgetError, ConfigError
-from dpsynth.marginals import Attribute, CodedTable, Domain, Recoding
+from dpsynth.marginals import Attribute, Clique, CodedTable, Counts, Domain, Recoding
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivacyUnit, PrivateData
 from dpsynth.privacy.noise import Hook, SeededNoise
 from dpsynth.schema import Schema
@@ -80,19 +81,21 @@ def _private(
 class _Guarded:
     """Stands for the table and refuses to be read before ``charged`` says so."""
 
-    def __init__(self, table: CodedTable, charged: Callable[[], bool]) -> None:
+    def __init__(self, table: Records, charged: Callable[[], bool]) -> None:
         self._table, self._charged = table, charged
         self.domain = table.domain
         self.looked = 0
 
-    def _look(self) -> CodedTable:
+    def _look(self) -> Records:
         assert self._charged(), "the records were read before they were paid for"
         self.looked += 1
         return self._table
 
-    @property
-    def columns(self) -> Mapping[str, Any]:
-        return self._look().columns
+    def counts(self, cliques: Sequence[Clique]) -> list[Counts]:
+        return self._look().counts(cliques)
+
+    def merged(self, domain: Domain, lookups: Lookups) -> Records:
+        return self._table.merged(domain, lookups)
 
     @property
     def n_rows(self) -> int:

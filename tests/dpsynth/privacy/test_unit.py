@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from dpsynth.errors import ConfigError
-from dpsynth.marginals import centred
-from dpsynth.privacy.unit import NEIGHBOURS, PrivacyUnit, bounded_rows, keyed_uniform
+from dpsynth.marginals import CodedTable, Domain, centred
+from dpsynth.privacy import unit as unit_module
+from dpsynth.privacy.unit import NEIGHBOURS, PrivacyUnit, bounded_rows, keyed_uniform, row_digests
 
 KEY = 0x1234_5678_9ABC_DEF0_0FED_CBA9_8765_4321
 
@@ -113,6 +114,48 @@ def test_another_key_keeps_other_rows() -> None:
     units = np.repeat(np.arange(50), 10)
     assert not np.array_equal(bounded_rows(units, 3, KEY), bounded_rows(units, 3, KEY + 1))
     assert not np.array_equal(bounded_rows(units, 3, KEY), bounded_rows(units, 3, KEY + (1 << 64)))
+
+
+def _rows(n: int, levels: int) -> tuple[npt.NDArray[np.int64], CodedTable]:
+    """Units with rows of which many are alike."""
+    rng = np.random.default_rng(5)
+    domain = Domain.of({"a": levels, "b": 2})
+    return rng.integers(0, 20, n), CodedTable(domain, {a.name: rng.integers(0, a.size, n).astype(np.uint8) for a in domain})
+
+
+@pytest.mark.parametrize("levels", [1, 3, 200])
+def test_the_rows_kept_do_not_depend_on_the_order_of_the_table(levels: int) -> None:
+    units, table = _rows(400, levels)
+
+    def kept(order: npt.NDArray[np.int64]) -> list[tuple[int, ...]]:
+        moved = table.take(order)
+        rows = bounded_rows(units[order], 3, KEY, row_digests(moved, KEY))
+        return sorted(zip(units[order][rows].tolist(), *(moved.columns[name][rows].tolist() for name in "ab"), strict=True))
+
+    everyone = kept(np.arange(400))
+    assert len(everyone) == 3 * len(set(units.tolist()))
+    for seed in range(5):
+        assert kept(np.random.default_rng(seed).permutation(400)) == everyone
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_units_sorted_in_shares_keep_the_same_rows(content: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    units, table = _rows(500, 3)
+    units = units - 7
+    digests = row_digests(table, KEY) if content else None
+    whole = bounded_rows(units, 2, KEY, digests)
+    monkeypatch.setattr(unit_module, "_SORTED_AT_ONCE", 60)
+    monkeypatch.setattr(unit_module, "_AT_ONCE", 33)
+    np.testing.assert_array_equal(bounded_rows(units, 2, KEY, digests), whole)
+    np.testing.assert_array_equal(row_digests(table, KEY), row_digests(table, KEY))
+
+
+def test_digests_tell_rows_apart_and_twins_alike() -> None:
+    cells = np.array([[a, b] for a in range(200) for b in range(200)])
+    domain = Domain.of({"a": 200, "b": 200})
+    table = CodedTable(domain, {"a": cells[:, 0].astype(np.uint8), "b": cells[:, 1].astype(np.uint8)})
+    assert len(np.unique(row_digests(table, KEY))) == len(cells)
+    assert row_digests(table.take(np.array([7, 7])), KEY).tolist()[0] == row_digests(table, KEY)[7]
 
 
 def test_no_two_coins_of_a_table_are_the_same_draw() -> None:
