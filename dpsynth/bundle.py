@@ -13,11 +13,11 @@ import re
 import secrets
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from dpsynth.errors import OutputError
 
@@ -34,6 +34,9 @@ PUBLIC: Final[Mapping[str, str]] = {
     "synthetic.parquet": "the synthetic records, Parquet",
     "synthetic.csv": "the same records, CSV",
     "datapackage.json": "the data dictionary (Frictionless Data Package)",
+    "croissant.json": "the same for data catalogues (Croissant metadata)",
+    "DATASHEET.md": "questions and answers about the table; blanks are for people",
+    "deployment.yaml": "a draft record for the OpenDP deployments registry",
     "report.html": "the public report",
     SUMS: "SHA-256 of the files above",
     CERTIFICATE: "the certificate (in-toto statement, DSSE envelope)",
@@ -202,142 +205,6 @@ def commitment(key: bytes, files: Mapping[str, str]) -> str:
     """HMAC-SHA-256 of the names and digests of the internal files."""
     message = json.dumps(dict(sorted(files.items())), separators=(",", ":")).encode()
     return hmac.new(key, message, "sha256").hexdigest()
-
-
-def readme(said: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The README of a public bundle, from the certificate's predicate alone. ``names`` are the files it will hold."""
-    release, guarantee, policy = said["release"], said["guarantee"], said["policy"]
-    rows = [
-        ("Release", release["id"]),
-        ("Dataset", release["dataset"]),
-        ("Population", release["population"]),
-        ("Purpose", release["purpose"] or "not stated"),
-        ("Records", f"{release['n_rows']} synthetic records by {release['synthesizer']}"),
-        (
-            "Guarantee",
-            f"({guarantee['epsilon']:.12g}, {guarantee['delta']}) differential privacy, {guarantee['adjacency']}, "
-            f"one {guarantee['unit']} with at most {guarantee['max_rows']} rows",
-        ),
-        ("Policy", f"{policy['id']} {policy['version']}: {said['verdict']}"),
-        ("Issued", said["issued"]),
-        ("Reassess by", said["reassess_by"] or "not set"),
-    ]
-    files = [name for name in PUBLIC if name in {*names, "README.md", "VERIFY.md", SUMS, *ENVELOPES}]
-    lines = [
-        "# SYNTHETIC DATA",
-        "",
-        f"## {_plain(release['title'])}",
-        "",
-        "Every row was drawn from a model with noise in it, not taken from a person. A row may resemble one by chance.",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {_plain(str(value))} |" for name, value in rows),
-        "",
-        "## Files",
-        "",
-        *(f"- `{name}`: {PUBLIC[name]}" for name in files),
-        "",
-        "## Limits",
-        "",
-        *(f"- {limit}" for limit in said["limits"]),
-        *(f"- Not covered by the guarantee: {_plain(text)}." for text in said["unprotected_quantities"]),
-        "",
-        "`VERIFY.md` says how to check this folder.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-VERIFY_TEXT: Final = f"""# How to check this folder
-
-With the tool that made it, offline:
-
-```
-pip install dpsynth-release
-dpsynth verify . --key SIGNER.pub
-```
-
-Get `SIGNER.pub` from the publisher by another way than this folder.
-Exit code 0: every file is the certified one and the key has signed.
-Exit code 5: something differs, and the message names the first file.
-Without `--key` the same checks run, but nothing says who made the certificate.
-
-Without the tool:
-
-1. `sha256sum --check {SUMS}` compares the files with the list.
-2. Read the certificate:
-   `python3 -c "import base64, json; print(base64.b64decode(json.load(open('{CERTIFICATE}'))['payload']).decode())"`.
-   Its `subject` lists every file of this folder but `{CERTIFICATE}` and `{SVR}`, with its SHA-256.
-   No other file belongs here.
-3. Any DSSE library checks the signatures, which are Ed25519 over the pre-authentication encoding of the payload.
-
-A certificate whose `signature_status` is `unsigned` shows damage, not authorship.
-"""
-
-
-def datapackage(schema: Mapping[str, Any], said: Mapping[str, Any], resources: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
-    """The Data Package (Frictionless, version 2) of the table; ``resources`` is file name -> (bytes, SHA-256).
-
-    ``schema`` is the public data dictionary as on disk; only the keys that Table Schema or we define are taken.
-    """
-    release, guarantee = said["release"], said["guarantee"]
-    table = _table_schema(schema)
-    formats = {
-        ".parquet": {"format": "parquet", "mediatype": "application/vnd.apache.parquet"},
-        ".csv": {"format": "csv", "mediatype": "text/csv", "encoding": "utf-8"},
-    }
-    return {
-        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
-        "name": re.sub(r"[^a-z0-9._/]+", "-", f"{release['dataset']}-synthetic".lower()).strip("-"),
-        "id": release["id"],
-        "title": release["title"],
-        "description": (
-            f"SYNTHETIC DATA. {release['n_rows']} records by {release['synthesizer']} under "
-            f"({guarantee['epsilon']:.12g}, {guarantee['delta']}) differential privacy per {guarantee['unit']}. "
-            f"See {CERTIFICATE}."
-        ),
-        "created": said["issued"],
-        "keywords": ["synthetic data", "differential privacy"],
-        "resources": [
-            {
-                "name": name.replace(".", "-"),
-                "path": name,
-                **formats[Path(name).suffix],
-                "bytes": size,
-                "hash": f"sha256:{digest}",
-                "schema": table,
-            }
-            for name, (size, digest) in resources.items()
-        ],
-    }
-
-
-_FIELD_KEYS: Final = (
-    "name",
-    "type",
-    "format",
-    "title",
-    "description",
-    "constraints",
-    "categories",
-    "categoriesOrdered",
-    "trueValues",
-    "falseValues",
-    "missingValues",
-)
-_TABLE_KEYS: Final = ("missingValues", "primaryKey", "dp:unit")
-
-
-def _table_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    fields = [{key: value for key, value in item.items() if key in _FIELD_KEYS or key.startswith("dp:")} for item in schema["fields"]]
-    kept = {key: schema[key] for key in _TABLE_KEYS if key in schema}
-    return {"$schema": "https://datapackage.org/profiles/2.0/tableschema.json", "fields": fields, **kept}
-
-
-def _plain(text: str) -> str:
-    """``text`` as one line that Markdown shows as it is: no markup, no HTML, no table cell of its own."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", " ".join(text.split()))
 
 
 def _write(path: Path, content: bytes | str | Path, mode: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth import bundle as bundles
-from dpsynth import certificate, evidence
+from dpsynth import certificate, companions, evidence
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
 from dpsynth.privacy.ledger import Ledger, Reservation
@@ -106,6 +106,7 @@ def release(
     approvals: Sequence[Mapping[str, str]] = (),
     purpose: str | None = None,
     recipient: str | None = None,
+    about: companions.About | str | Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ReleaseOutcome:
@@ -113,6 +114,7 @@ def release(
 
     Everything that can be refused without a record is refused before one is read: arguments, schema, policy, key, output folder, budget.
     A refusal by the policy is a returned outcome, not an exception. ``cap`` sets the ledger's cap for this population at first use.
+    ``about`` is what the publisher says in public (licence, region, answers to the datasheet); blanks stay where it is silent.
     """
     import audits
     import policies
@@ -125,6 +127,7 @@ def release(
     rules = policies.load(policy)
     recipe = _recipe(synthesizer, schema, budget)
     signing_key = None if key is None else certificate.SigningKey.read(key)
+    said_by_people = about if isinstance(about, companions.About) else companions.About.read(about) if about else companions.About()
     if rows is not None and rows < 1:
         raise ConfigError(f"rows={rows} must be >= 1")
     if seed is None:
@@ -189,9 +192,9 @@ def release(
             decision = policies.evaluate(document, rules, waivers=waivers, now=facts.created)
             account.commit(decision.verdict)
         with step("write"):
-            _write_internal(writer, document, decision, rules, fitted.transcript, waivers, seed)
+            _write_internal(writer, document, decision, schema, rules, fitted.transcript, waivers, seed)
             if decision.permitted:
-                _publish(writer, document, decision, schema, table, signing_key, role)
+                _publish(writer, document, decision, schema, said_by_people, signing_key, role)
             else:
                 writer.refuse()
             bundle = writer.finish()
@@ -427,6 +430,7 @@ def _write_internal(
     writer: bundles.BundleWriter,
     document: Mapping[str, Any],
     decision: Decision,
+    schema: Schema,
     rules: Any,
     transcript: Mapping[str, Any],
     waivers: Sequence[Waiver],
@@ -444,6 +448,10 @@ def _write_internal(
     writer.write_internal("results.junit.xml", policies.render(decision, "junit"))
     writer.write_internal("report.html", reports.render(document, decided, audience="reviewer"))
     writer.write_internal("provenance.json", _json({"seed": seed, "environment": document["environment"]}))
+    if decision.permitted:
+        declared = schema.to_dict()
+        writer.write_internal("anonymization-report.md", companions.anonymization_report(document, decided, declared))
+        writer.write_internal("expert-determination.md", companions.expert_determination(document, decided, declared))
     if waivers:
         given = [{name: value for name, value in vars(waiver).items() if value is not None} for waiver in waivers]
         writer.write_internal("waivers.json", _json({"$schema": "dpsynth.waivers/1", "waivers": given}))
@@ -454,7 +462,7 @@ def _publish(
     document: Mapping[str, Any],
     decision: Decision,
     schema: Schema,
-    table: pd.DataFrame,
+    about: companions.About,
     signing_key: certificate.SigningKey | None,
     role: str,
 ) -> None:
@@ -468,11 +476,19 @@ def _publish(
     for name in ("synthetic.parquet", "synthetic.csv"):
         path = writer.public_path(name)
         resources[name] = (path.stat().st_size, bundles.sha256_of(path))
-    writer.write_public("datapackage.json", _json(bundles.datapackage(schema.to_dict(), said, resources)))
+    declared = schema.to_dict()
+    public = {
+        "datapackage.json": _json(companions.datapackage(declared, said, resources, about)),
+        "croissant.json": _json(companions.croissant(declared, said, resources, about)),
+        "DATASHEET.md": companions.datasheet(declared, said, about),
+        "deployment.yaml": companions.deployment(declared, said, about),
+        "VERIFY.md": companions.VERIFY_TEXT,
+    }
     attested = {"predicateType": certificate.PREDICATE_TYPE, "predicate": said, "subject": []}
-    writer.write_public("report.html", reports.render(document, decided, attested, audience="public"))
-    writer.write_public("README.md", bundles.readme(said, ["synthetic.parquet", "synthetic.csv", "datapackage.json", "report.html"]))
-    writer.write_public("VERIFY.md", bundles.VERIFY_TEXT)
+    public["report.html"] = reports.render(document, decided, attested, audience="public")
+    public["README.md"] = companions.readme(said, [*resources, *public])
+    for name, text in public.items():
+        writer.write_public(name, text)
     files = writer.seal()
     statement = certificate.build(document, decided, files, internal_commitment=commitment)
     for name, content in certificate.envelopes(statement, signing_key, role).items():

@@ -67,6 +67,10 @@ def command(
         list[str] | None,
         typer.Option("--approval", metavar="ROLE=NAME", help="Who approved it, in which role. May be repeated."),
     ] = None,
+    about: Annotated[
+        Path | None,
+        typer.Option("--about", metavar="FILE", help="What the publisher says in public: licence, region, datasheet answers, as JSON."),
+    ] = None,
     delimiter: Delimiter = None,
     force: Force = False,
     disclosure: Disclose = Disclosure.VERDICTS,
@@ -94,6 +98,7 @@ def command(
             approvals=_approvals(approval or []),
             purpose=purpose,
             recipient=recipient,
+            about=about,
             force=force,
             progress=progress,
         )

@@ -13,8 +13,9 @@ import pytest
 
 import policies
 from dpsynth import certificate
-from dpsynth.bundle import VERIFY_TEXT, Bundle, BundleWriter, datapackage, readme
+from dpsynth.bundle import Bundle, BundleWriter
 from dpsynth.certificate import SigningKey
+from dpsynth.companions import VERIFY_TEXT, datapackage, readme
 
 TABLE = b"PAR1 not really a table PAR1"
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

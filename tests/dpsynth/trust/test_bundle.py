@@ -20,8 +20,9 @@ import pytest
 
 import dpsynth
 from dpsynth import bundle as module
-from dpsynth.bundle import CERTIFICATE, PUBLIC, SUMS, SVR, BundleWriter, commitment, datapackage, readme, sha256_of
+from dpsynth.bundle import CERTIFICATE, PUBLIC, SUMS, SVR, BundleWriter, commitment, sha256_of
 from dpsynth.certificate import predicate
+from dpsynth.companions import datapackage, readme
 from dpsynth.errors import OutputError
 from tests.dpsynth.trust.conftest import CANARIES, SCHEMA, TABLE, Make
 

@@ -1,0 +1,182 @@
+"""A datasheet for the released table: what the run knows, what people said, and blanks for the rest.
+
+After T. Gebru et al., "Datasheets for Datasets", Communications of the ACM 64(12), 2021. The questions are put in our own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from dpsynth.bundle import CERTIFICATE
+from dpsynth.companions.about import About
+from dpsynth.companions.dictionary import described
+from dpsynth.companions.markdown import plain, table
+from dpsynth.companions.wording import ROWS_SOURCE, adjacency, domain, parameters
+
+# id -> question. The part before the point is the section. An answer of people goes under the id in About.answers.
+QUESTIONS: Final[Mapping[str, str]] = {
+    "motivation.purpose": "For what purpose was the table made?",
+    "motivation.makers": "Who made it, and for whom?",
+    "motivation.funding": "Who paid for it?",
+    "composition.instances": "What does a row stand for?",
+    "composition.count": "How many rows are there?",
+    "composition.sample": "Do the rows cover everybody, or a sample, and how was it drawn?",
+    "composition.columns": "What does a row consist of?",
+    "composition.missing": "Is anything missing from rows?",
+    "composition.relations": "Are rows related to each other?",
+    "composition.splits": "Are there recommended splits?",
+    "composition.errors": "What errors and noise does the table have?",
+    "composition.external": "Does it depend on anything outside?",
+    "composition.confidential": "Can something confidential be read from it?",
+    "composition.offensive": "Can something in it offend or hurt?",
+    "composition.groups": "Which groups of people can be told apart?",
+    "composition.identification": "Can a person be found in it, directly or with other data?",
+    "composition.sensitive": "Which columns are sensitive?",
+    "collection.acquisition": "How were the records behind it obtained?",
+    "collection.collectors": "Who obtained them, and how were they paid?",
+    "collection.time": "Over what time were they obtained?",
+    "collection.ethics": "Was there an ethical review?",
+    "collection.consent": "Did the people know and agree, and can they withdraw?",
+    "collection.impact": "Was the effect on these people assessed?",
+    "preprocessing.steps": "What was done to the records before the table was made?",
+    "preprocessing.raw": "Are the original records kept?",
+    "preprocessing.software": "What software did it?",
+    "uses.done": "What has it been used for?",
+    "uses.suited": "What else is it fit for?",
+    "uses.harm": "What about the way it was made matters for its use?",
+    "uses.unsuited": "What should it not be used for?",
+    "distribution.recipients": "Who gets it?",
+    "distribution.how": "How is it distributed, and how does one check a copy?",
+    "distribution.when": "When was it issued?",
+    "distribution.licence": "Under which licence?",
+    "distribution.restrictions": "Do third parties or laws restrict it?",
+    "maintenance.contact": "Who keeps it, and how are they reached?",
+    "maintenance.errata": "Are there errata?",
+    "maintenance.updates": "Will it be updated?",
+    "maintenance.retention": "How long may the records behind it be kept?",
+    "maintenance.versions": "What becomes of older versions?",
+    "maintenance.contributions": "Can others add to it?",
+}
+
+
+def datasheet(schema: Mapping[str, Any], said: Mapping[str, Any], about: About | None = None) -> str:
+    """The datasheet as Markdown; ``schema`` is ``Schema.to_dict()``. What people said stands before what the run knows."""
+    about = about or About()
+    known = _known(schema, said) | _stated(about)
+    blanks = sum(1 for name in QUESTIONS if name not in known and name not in about.answers)
+    return "\n".join([*_head(said, blanks), *_questions(known, about), *_columns(schema)]) + "\n"
+
+
+def _head(said: Mapping[str, Any], blanks: int) -> list[str]:
+    release = said["release"]
+    left = f"{blanks} of {len(QUESTIONS)} questions are left to people and marked `[blank]`." if blanks else "No question is left blank."
+    return [
+        "# Datasheet: SYNTHETIC DATA",
+        "",
+        f"## {plain(release['title'])}",
+        "",
+        f"Release {plain(release['id'])}, issued {said['issued'][:10]}. Questions after Gebru et al., *Datasheets for Datasets* (2021).",
+        "Answers were written by the tool that made the table, from public facts alone; answers of people are marked as theirs.",
+        left,
+        "",
+    ]
+
+
+def _questions(known: Mapping[str, str], about: About) -> Iterator[str]:
+    section = ""
+    for name, question in QUESTIONS.items():
+        if name.split(".")[0] != section:
+            section = name.split(".")[0]
+            yield from (f"## {section.capitalize()}", "")
+        yield from (f"**{question}**", "")
+        if name in about.answers:
+            yield from (f"The publisher: {plain(about.answers[name])}", "")
+        if name in known:
+            yield from (known[name], "")
+        elif name not in about.answers:
+            yield from (f"`[blank]` Answer in the about file: `answers`, `{name}`.", "")
+
+
+def _columns(schema: Mapping[str, Any]) -> list[str]:
+    return ["## Columns as declared", "", *table(("Column", "Title", "Type, role", "Values"), described(schema))]
+
+
+def _stated(about: About) -> dict[str, str]:
+    """Facts of the about file that answer a question by themselves."""
+    stated = {
+        "motivation.makers": ", ".join(about.publisher),
+        "maintenance.contact": about.contact or "",
+        "distribution.licence": about.licence or "",
+    }
+    return {name: f"The publisher: {plain(text)}" for name, text in stated.items() if text}
+
+
+def _known(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, str]:
+    """What the certificate and the public dictionary answer. Texts of the caller pass through ``plain``."""
+    release, guarantee, tool = said["release"], said["guarantee"], said["tool"]
+    unit = plain(guarantee["unit"])
+    roles: dict[str, list[str]] = {}
+    for item in schema["fields"]:
+        roles.setdefault(item.get("dp:role", "other"), []).append(item["name"])
+        if item.get("dp:group"):
+            roles.setdefault("group", []).append(item["name"])
+
+    def names(role: str) -> str:
+        return plain(", ".join(roles.get(role, ()))) or "none declared"
+
+    known = {
+        "composition.instances": (
+            "One made-up record. It was drawn from a statistical model; it is nobody's record. "
+            f"The model was fitted to records about {plain(release['population'])}."
+        ),
+        "composition.count": f"{release['n_rows']} rows; the number was {ROWS_SOURCE[release['rows_source']]}.",
+        "composition.columns": f"{len(schema['fields'])} columns, listed at the end. Categories and bounds are {plain(domain(said))}.",
+        "composition.missing": "Missing is a value of its own in the columns that say so at the end, as likely as the model found it.",
+        "composition.relations": "Rows are drawn independently. No made-up person spans several rows, even where a real one did.",
+        "composition.splits": "None. Rows are exchangeable, so any random split will do.",
+        "composition.errors": (
+            "Noise was added on purpose, for privacy. Single columns and the pairs of columns that were measured are kept best; "
+            "other relations, rare values and small groups may be weaker, absent or wrong."
+        ),
+        "composition.external": "No. The files of this folder are all there is.",
+        "composition.confidential": (
+            f"{parameters(guarantee)} differential privacy bounds what the table can tell about one {unit}. "
+            "It does not bound what the table tells about groups."
+        ),
+        "composition.groups": f"Columns declared as groups: {names('group')}. Columns that others may know: {names('quasi')}.",
+        "composition.identification": (
+            f"No row is a person's. Identifying columns ({names('identifier')}) hold made-up values; the real ones are not released. "
+            f"A row may resemble a person by chance. {plain(adjacency(guarantee))} What can be learned about that {unit} from the table is "
+            f"bounded as the certificate says."
+        ),
+        "composition.sensitive": f"Declared as sensitive: {names('sensitive')}.",
+        "preprocessing.steps": (
+            f"Values outside the declared categories and bounds were moved inside. Rows beyond {guarantee['max_rows']} per {unit} were "
+            "dropped by a uniform choice. Identifying columns were not read, except to find the rows of one unit."
+        ),
+        "preprocessing.software": (
+            f"{plain(tool['name'])} {plain(tool['version'])}, synthesizer {plain(release['synthesizer'])}; noise by "
+            + ", ".join(plain(f"{name} {version}") for name, version in guarantee["libraries"].items())
+            + "."
+        ),
+        "uses.suited": "Exploring, teaching, testing software, and estimates that are checked on the real table before they matter.",
+        "uses.harm": (
+            "Small groups are served worse than large ones, because noise weighs more on small counts. "
+            "A finding that is missing here may exist in the real table, and the other way round."
+        ),
+        "uses.unsuited": "Decisions about single people, counts of rare events, and any claim that cannot be checked on the real table.",
+        "distribution.recipients": plain(release["recipient"]) if release["recipient"] else "No recipient was named at release.",
+        "distribution.how": f"As a folder of files. `{CERTIFICATE}` binds every one of them; `VERIFY.md` says how to check.",
+        "distribution.when": f"{said['issued'][:10]}. To be assessed again by {said['reassess_by'] or 'a date that is not set'}.",
+        "maintenance.updates": (
+            "Not by itself. A new release about the same people costs privacy budget of its own, and names in its certificate which "
+            "release it replaces."
+        ),
+        "maintenance.versions": (
+            f"This release replaces {plain(release['supersedes'])}." if release["supersedes"] else "This release replaces no other."
+        ),
+    }
+    if release["purpose"]:
+        known["motivation.purpose"] = plain(release["purpose"])
+    return known
