@@ -15,7 +15,7 @@ import policies
 from dpsynth import certificate
 from dpsynth.bundle import Bundle, BundleWriter
 from dpsynth.certificate import SigningKey
-from dpsynth.companions import VERIFY_TEXT, datapackage, readme
+from dpsynth.companions import VERIFY_TEXT, croissant, datapackage, datasheet, deployment, readme
 
 TABLE = b"PAR1 not really a table PAR1"
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -200,6 +200,9 @@ def make(tmp_path: Path, evidence: dict[str, Any]) -> Make:
             writer.write_public("datapackage.json", json.dumps(datapackage(SCHEMA, said, sizes)))
             writer.write_public("README.md", readme(said, ["synthetic.parquet", "synthetic.csv", "datapackage.json"]))
             writer.write_public("VERIFY.md", VERIFY_TEXT)
+            writer.write_public("croissant.json", json.dumps(croissant(SCHEMA, said, sizes)))
+            writer.write_public("DATASHEET.md", datasheet(SCHEMA, said))
+            writer.write_public("deployment.yaml", deployment(SCHEMA, said))
             writer.write_public("report.html", "<!doctype html><title>report</title>")
             files = writer.seal()
             statement = certificate.build(evidence, decision, files, internal_commitment=writer.commit_internal())

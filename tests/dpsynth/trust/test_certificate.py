@@ -393,7 +393,7 @@ def test_a_certificate_of_another_release_does_not_fit(make: Make, key: SigningK
     evidence["release"]["title"] = "Another"
     second = make(key, name="second")
     shutil.copy(_public(second) / CERTIFICATE, _public(first) / CERTIFICATE)
-    with pytest.raises(VerificationError, match=r"README\.md differs"):
+    with pytest.raises(VerificationError, match=r"DATASHEET\.md differs"):
         certificate.verify(first.root, keys=[key.public])
     # ... nor does it with its companion verdict and all its files, over the first one's internal folder
     shutil.rmtree(_public(first))
