@@ -6,7 +6,10 @@ Binomial bounds are exact (Clopper and Pearson 1934). Where an interval is only 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -64,13 +67,26 @@ def auc(positive: Floats, negative: Floats) -> tuple[float, float]:
 
     DeLong, DeLong and Clarke-Pearson 1988, through ranks as in Sun and Xu 2014.
     """
+    above, below = placements(positive, negative)
+    return float(above.mean()), _variance_of_mean(above) + _variance_of_mean(below)
+
+
+def placements(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
+    """Share of negatives below each positive, and of positives above each negative; both have the AUC as their mean."""
     m, n = len(positive), len(negative)
-    both = np.concatenate([positive, negative])
-    rank = _midranks(both)
-    above = (rank[:m] - _midranks(positive)) / n  # share of negatives below each positive
-    below = 1.0 - (rank[m:] - _midranks(negative)) / m  # share of positives above each negative
-    variance = (above.var(ddof=1) / m if m > 1 else 0.25) + (below.var(ddof=1) / n if n > 1 else 0.25)
-    return float(above.mean()), float(variance)
+    rank = _midranks(np.concatenate([positive, negative]))
+    return (rank[:m] - _midranks(positive)) / n, 1.0 - (rank[m:] - _midranks(negative)) / m
+
+
+def paired_difference(*values: tuple[Floats, Floats]) -> tuple[float, float]:
+    """Difference of two means over the same individuals and its variance, for one or more independent groups of them: the first group's
+    difference is the estimate, each group's spread adds to the variance (DeLong's test of two correlated AUCs, on their placements)."""
+    gaps = [first - second for first, second in values]
+    return float(gaps[0].mean()), sum(map(_variance_of_mean, gaps))
+
+
+def _variance_of_mean(values: Floats) -> float:
+    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.25
 
 
 def auc_interval(value: float, variance: float, m: int, n: int, alpha: float) -> tuple[float, float]:
@@ -222,3 +238,96 @@ def one_run_epsilon_bound(m: int, r: int, v: int, delta: float, alpha: float, la
         middle = (low + high) / 2
         low, high = (middle, high) if one_run_p_value(m, r, v, middle, delta) <= alpha else (low, middle)
     return low
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Largest true positive rate for each false positive rate, as the smallest of straight lines ``slope * fpr + intercept`` and of one.
+
+    A concave curve is the smallest of its tangents, so that any of them leave a valid curve, only a weaker one.
+    """
+
+    ends: Floats
+    slopes: Floats
+    intercepts: Floats
+
+    @classmethod
+    def of_profile(cls, epsilons: npt.ArrayLike, deltas: npt.ArrayLike) -> TradeOff:
+        """The curve of a privacy profile, both halves (Kairouz, Oh and Viswanath 2015, eq. 4)."""
+        eps, delta = np.atleast_1d(np.asarray(epsilons, dtype=np.float64)), np.atleast_1d(np.asarray(deltas, dtype=np.float64))
+        # Of the line tpr <= a fpr + b: fpr >= tpr / a - b / a. A slope of e^700 or e^-700 is as good as infinity or nothing.
+        eps = np.minimum(eps, 700.0)
+        slopes = np.concatenate([np.exp(-eps), np.exp(eps), [0.0]])
+        intercepts = np.concatenate([-np.exp(-eps) * delta, 1.0 - delta - np.exp(eps), [0.0]])
+        return cls(*_upper_envelope(slopes, intercepts))
+
+    def fpr(self, tpr: float) -> float:
+        """Smallest false positive rate that allows this true positive rate."""
+        k = bisect_right(self._ends, tpr)
+        return self._slopes[k] * tpr + self._intercepts[k]
+
+    @cached_property
+    def _ends(self) -> list[float]:
+        return self.ends.tolist()  # type: ignore[no-any-return]
+
+    @cached_property
+    def _slopes(self) -> list[float]:
+        return self.slopes.tolist()  # type: ignore[no-any-return]
+
+    @cached_property
+    def _intercepts(self) -> list[float]:
+        return self.intercepts.tolist()  # type: ignore[no-any-return]
+
+
+def _upper_envelope(slopes: Floats, intercepts: Floats) -> tuple[Floats, Floats, Floats]:
+    """The lines that are largest somewhere, from left to right, and where each gives way to the next."""
+    kept: list[tuple[float, float]] = []
+    ends: list[float] = []
+    for slope, intercept in sorted(zip(slopes.tolist(), intercepts.tolist(), strict=True)):
+        if kept and kept[-1][0] == slope:
+            kept.pop()  # sorted: the later of two parallels is the higher
+            ends = ends[: max(0, len(kept) - 1)]
+        while kept:
+            meet = (kept[-1][1] - intercept) / (slope - kept[-1][0])
+            if not ends or meet > ends[-1]:
+                ends.append(meet)
+                break
+            kept.pop()
+            ends.pop()
+        kept.append((slope, intercept))
+    table = np.array(kept)
+    return np.array(ends), table[:, 0], table[:, 1]
+
+
+def one_run_excludes(m: int, r: int, v: int, curve: TradeOff, alpha: float) -> bool:
+    """Whether ``v`` right of ``r`` guesses about ``m`` fair coins have probability at most ``alpha`` under a trade-off curve.
+
+    Mahloujifar, Melis and Chaudhuri 2024: with p_i the chance of i right guesses, for every c
+    sum_{i >= c} i/m p_i <= f(sum_{i >= c-1} (r-i)/m p_i), since turning a coin that was guessed right leaves at least c - 1 others right.
+    The left sums cannot be smaller, given P[right >= v] = alpha, than when all of that mass sits at v; going down from there, each
+    inequality forces the next mass, and if more than all is needed, alpha was too much.
+    """
+    if not 0 <= v <= r <= m:
+        raise ValueError(f"v={v}, r={r}, m={m}: need 0 <= v <= r <= m")
+    right, wrong = alpha * v / m, alpha * (r - v) / m
+    for i in range(v - 1, -1, -1):
+        if right > 1.0 or right + wrong > r / m:
+            return True
+        needed = curve.fpr(right)
+        if needed > wrong:
+            right += i / (r - i) * (needed - wrong)
+            wrong = needed
+    return right + wrong > r / m
+
+
+def one_run_p_value_f(m: int, r: int, v: int, curve: TradeOff) -> float:
+    """P-value of a trade-off curve after ``v`` right of ``r`` guesses: the smallest level at which :func:`one_run_excludes` it."""
+    if v == 0 or not one_run_excludes(m, r, v, curve, 1.0):
+        return 1.0
+    if one_run_excludes(m, r, v, curve, P_FLOOR):
+        return P_FLOOR
+    low, high = math.log(P_FLOOR), 0.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (low, middle) if one_run_excludes(m, r, v, curve, math.exp(middle)) else (middle, high)
+    return math.exp(high)

@@ -1,11 +1,12 @@
 """Membership inference: can one tell from the release who was in the training table?
 
-Four published scores compete on a disjoint part of the cohort; the winner alone is judged, on the rest.
+Published scores and a blend of them compete on a disjoint part of the cohort; the winner alone is judged, on the rest.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from audits import caps as theory
-from audits.bounds import auc, auc_detectable, auc_exceeds, auc_interval, rate_exceeds, tpr_at_fpr
-from audits.nearest import Space, kth_distance
+from audits.bounds import auc, auc_detectable, auc_exceeds, auc_interval, paired_difference, placements, rate_exceeds, tpr_at_fpr
+from audits.nearest import Space, nearest_distances
 from audits.result import AuditInput, AuditResult
 from audits.tables import Ints, Prepared, cells, flat, prepare
 from audits.verdicts import allowed, answer, inconclusive
@@ -29,16 +31,38 @@ _PAIRS, _TRIPLES = 200, 60
 _MAX_CELLS = 4_000_000
 _NEIGHBOURS = 10_000
 _KAPPA = 1.0
+_LOW_RATES = (0.005, 0.01, 0.02, 0.05)
+_FOLDS = 5
+_RIDGE = 0.1
+_MARGIN = 1.5
+
+DEFAULT, BLEND = "likelihood", "blend"
+_RIVALS = ("likelihood without noise", "nearest_ratio", BLEND)
+"""The other statistics are inside the blend only."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A score per cohort unit of the statistic chosen on ``selection``; everything else is judged on ``~selection``."""
+    """Scores per cohort unit, by statistic. What is chosen among them is chosen on ``selection``; all else is judged on ``~selection``.
 
-    values: Floats
-    statistic: str
+    ``overall`` is the statistic of the best area there, ``extreme`` the one that finds most members at low false positive rates.
+    """
+
+    candidates: Mapping[str, Floats]
+    overall: str
+    extreme: str
     selection: npt.NDArray[np.bool_]
     selection_auc: Mapping[str, float]
+
+    @property
+    def values(self) -> Floats:
+        """The scores of the statistic with the best area."""
+        return self.candidates[self.overall]
+
+    @property
+    def extremes(self) -> Floats:
+        """The scores of the statistic that is best at low false positive rates."""
+        return self.candidates[self.extreme]
 
 
 def infer_membership(data: AuditInput) -> AuditResult:
@@ -54,7 +78,8 @@ def infer_membership(data: AuditInput) -> AuditResult:
     area, variance = auc(inside, outside)
     p_values = [auc_exceeds(area, variance, m, n, cap.auc)]
     details: dict[str, Any] = {
-        "statistic": scores.statistic, "selection_auc": dict(scores.selection_auc), "members": m, "strangers": n,
+        "statistic": scores.overall, "statistic_at_low_fpr": scores.extreme, "selection_auc": dict(scores.selection_auc),
+        "members": m, "strangers": n,
         "auc_cap": cap.auc, "advantage_cap": cap.advantage, "coin": game.coin,
     }  # fmt: skip
     if data.claim is not None and data.claim.rho > 0:
@@ -63,9 +88,10 @@ def infer_membership(data: AuditInput) -> AuditResult:
             "advantage": theory.gaussian_advantage(data.claim.mu),
             **{f"tpr_at_fpr_{rate:g}": theory.gaussian_tpr(data.claim.mu, rate) for rate in FALSE_POSITIVE_RATES},
         }
-    learned = scores.values[scores.selection & ~game.member]
+    learned = scores.extremes[scores.selection & ~game.member]
+    far_inside, far_outside = scores.extremes[judged & game.member], scores.extremes[judged & ~game.member]
     for rate in FALSE_POSITIVE_RATES:
-        at = tpr_at_fpr(inside, outside, float(np.quantile(learned, 1 - rate, method="higher")), 0.05)
+        at = tpr_at_fpr(far_inside, far_outside, float(np.quantile(learned, 1 - rate, method="higher")), 0.05)
         p_values.append(rate_exceeds(int(at["hits"]), m, int(at["alarms"]), n, cap.tpr))
         details[f"tpr_at_fpr_{rate:g}"] = {**at, "tpr_cap": cap.tpr(at["fpr"])}
     alpha = data.alpha / len(p_values)
@@ -83,41 +109,99 @@ def membership_scores(prepared: Prepared) -> Scores:
     found: Scores | None = prepared.memo.get("membership")
     if found is not None:
         return found
-    game = prepared.game
-    selection = np.zeros(len(game.member), dtype=bool)
-    rng = prepared.rng("selection")
-    for side in (True, False):
-        mine = rng.permutation(np.flatnonzero(game.member == side))
-        selection[mine[: max(1, round(_SELECTION_SHARE * len(mine)))]] = True
+    game, selection = prepared.game, _selection(prepared)
     candidates = {name: game.per_unit(values) for name, values in _row_scores(prepared).items()}
-    areas = {name: auc(values[selection & game.member], values[selection & ~game.member])[0] for name, values in candidates.items()}
-    best = max(areas, key=areas.__getitem__)
-    prepared.memo["membership"] = Scores(candidates[best], best, selection, areas)
+    inside, outside = selection & game.member, selection & ~game.member
+    learnt_on = {name: (values[inside], values[outside]) for name, values in candidates.items()}
+    blend, held_out = _blend(prepared, candidates, selection)
+    candidates[BLEND], learnt_on[BLEND] = blend, (held_out[inside], held_out[outside])
+    placed = {name: placements(*sides) for name, sides in learnt_on.items()}
+    early = {name: (_found_early(*sides),) for name, sides in learnt_on.items()}
+    areas = {name: float(above.mean()) for name, (above, _) in placed.items()}
+    prepared.memo["membership"] = Scores(candidates, _chosen(placed), _chosen(early), selection, areas)
     return prepared.memo["membership"]  # type: ignore[no-any-return]
+
+
+def _chosen(figures: Mapping[str, tuple[Floats, ...]]) -> str:
+    """The likelihood ratio, unless a rival is ahead by more than chance explains: of equals on a few hundred units the best is luck."""
+    ahead = {}
+    for name in _RIVALS:
+        gain, variance = paired_difference(*zip(figures[name], figures[DEFAULT], strict=True))
+        ahead[name] = gain - _MARGIN * math.sqrt(variance)
+    best = max(ahead, key=ahead.__getitem__)
+    return best if ahead[best] > 0 else DEFAULT
+
+
+def _selection(prepared: Prepared) -> npt.NDArray[np.bool_]:
+    """The part of the cohort that is learnt from. Where coins were flipped it is drawn without looking at them, so that those of the rest
+    stay independent; otherwise it holds the same share of both sides."""
+    game, rng = prepared.game, prepared.rng("selection")
+    everyone = np.arange(len(game.member))
+    sides = [everyone] if game.coin else [everyone[game.member], everyone[~game.member]]
+    selection = np.zeros(len(everyone), dtype=bool)
+    for side in sides:
+        selection[rng.permutation(side)[: max(1, round(_SELECTION_SHARE * len(side)))]] = True
+    return selection
+
+
+def _found_early(inside: Floats, outside: Floats) -> Floats:
+    """For each member, at what share of some low false positive rates its score is above the threshold."""
+    thresholds = [float(np.quantile(outside, 1 - rate, method="higher")) for rate in _LOW_RATES]
+    return np.asarray(np.mean([inside > threshold for threshold in thresholds], axis=0))
+
+
+def _blend(prepared: Prepared, candidates: Mapping[str, Floats], selection: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """A logistic regression on the normal scores of all statistics, fitted to the selection part; and, there, its scores out of fold.
+
+    Normal scores are ranks within the whole cohort, whoever was in.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    member = prepared.game.member
+    features = np.stack([ndtri((_ranks(values) - 0.5) / len(values)) for values in candidates.values()], axis=1)
+    units = np.flatnonzero(selection)
+    fold = np.empty(len(units), dtype=np.int64)
+    for side in (True, False):
+        mine = np.flatnonzero(member[units] == side)
+        fold[mine] = np.arange(len(mine)) % _FOLDS
+    held_out = np.zeros(len(member))
+    if min(int(member[units].sum()), int((~member[units]).sum())) < 2 * _FOLDS:
+        return np.zeros(len(member)), held_out
+    for k in range(_FOLDS):
+        model = LogisticRegression(C=_RIDGE).fit(features[units[fold != k]], member[units[fold != k]])
+        held_out[units[fold == k]] = model.decision_function(features[units[fold == k]])
+    model = LogisticRegression(C=_RIDGE).fit(features[units], member[units])
+    return np.asarray(model.decision_function(features), dtype=np.float64), held_out
+
+
+def _ranks(values: Floats) -> Floats:
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values), dtype=np.float64)
 
 
 def _row_scores(prepared: Prepared) -> dict[str, Floats]:
     """Each statistic for each cohort row."""
     game = prepared.game
-    scores = {k: np.zeros(len(game.rows)) for k in ("likelihood", "log_ratio", "density_ratio", "nearest")}
     measured = _measured(prepared)
-    generic = {clique: 0.0 for clique in _cliques(prepared)}
+    cliques = measured or {clique: 0.0 for clique in _cliques(prepared)}
+    names = [DEFAULT, "likelihood without noise", "log_ratio", "density_ratio", "nearest_ratio", "nearest"]
+    scores = {name: np.zeros(len(game.rows)) for name in names}
     space = Space(prepared.ordered, prepared.sizes, tuple(range(len(prepared.names))))
     rng = prepared.rng("neighbours")
-    targets = prepared.real.take(game.rows)
-    near = kth_distance(space, targets, prepared.synth, 1)
-    scores["nearest"] = -near
-    third = kth_distance(space, targets, prepared.synth.take(_sample(rng, len(prepared.synth), _NEIGHBOURS)), 3)
+    first, third = nearest_distances(space, prepared.real.take(game.rows), prepared.synth, (1, 3))
+    scores["nearest"] = -first
     for units, reference in prepared.references:
         rows = units[game.owner]
-        if measured:
-            scores["likelihood"][rows] = _likelihood(prepared, measured, rows, reference)[0]
-            scores["log_ratio"][rows] = _likelihood(prepared, generic, rows, reference)[1]
-        else:
-            scores["likelihood"][rows], scores["log_ratio"][rows] = _likelihood(prepared, generic, rows, reference)
+        scores[DEFAULT][rows], scores["log_ratio"][rows] = _likelihood(prepared, cliques, rows, reference)
+        # The noise that the transcript tells of may not be there.
+        scores["likelihood without noise"][rows] = (
+            _likelihood(prepared, dict.fromkeys(cliques, 0.0), rows, reference)[0] if measured else scores[DEFAULT][rows]
+        )
         crowd = prepared.real.take(reference[_sample(rng, len(reference), _NEIGHBOURS)])
-        fresh = kth_distance(space, prepared.real.take(game.rows[rows]), crowd, 3)
-        scores["density_ratio"][rows] = np.log((fresh + 1.0) / (third[rows] + 1.0))
+        own, own_third = nearest_distances(space, prepared.real.take(game.rows[rows]), crowd, (1, 3))
+        scores["nearest_ratio"][rows] = np.log((own + 1.0) / (first[rows] + 1.0))
+        scores["density_ratio"][rows] = np.log((own_third + 1.0) / (third[rows] + 1.0))
     return scores
 
 

@@ -72,9 +72,16 @@ def blocks(space: Space, targets: Coded, table: Coded, reduce: Callable[[slice, 
 
 def kth_distance(space: Space, targets: Coded, table: Coded, k: int) -> npt.NDArray[np.float64]:
     """Distance of each target to its ``k``-th nearest record of the table."""
-    k = min(k, len(table)) - 1
+    return np.asarray(nearest_distances(space, targets, table, (k,))[0])
+
+
+def nearest_distances(space: Space, targets: Coded, table: Coded, ranks: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Distances of each target to its nearest records of these ranks (1 is the nearest), shape (ranks, targets)."""
+    wanted = [min(k, len(table)) - 1 for k in ranks]
 
     def reduce(_: slice, distances: Distances) -> Distances:
-        return np.asarray(distances.min(axis=1) if k == 0 else np.partition(distances, k, axis=1)[:, k])
+        if max(wanted) == 0:
+            return np.asarray(np.broadcast_to(distances.min(axis=1), (len(wanted), len(distances))))
+        return np.asarray(np.partition(distances, sorted(set(wanted)), axis=1)[:, wanted].T)
 
-    return np.concatenate(blocks(space, targets, table, reduce)).astype(np.float64)
+    return np.concatenate(blocks(space, targets, table, reduce), axis=1).astype(np.float64)

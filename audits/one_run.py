@@ -1,6 +1,6 @@
-"""A lower bound on epsilon from this one release (Steinke, Nasr and Jagielski 2023), with the cohort's coins as the
-canaries.
+"""A lower bound on epsilon from this one release, with the cohort's coins as the canaries.
 
+Steinke, Nasr and Jagielski 2023 for single points of the claim, Mahloujifar, Melis and Chaudhuri 2024 for all of it at once.
 Weak at small epsilon by nature: ``detectable`` says how large epsilon would have to be to be seen.
 """
 
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, logit
+from scipy.special import betaincinv, logit, ndtr
 
-from audits.bounds import one_run_epsilon_bound, one_run_p_value
-from audits.caps import Caps
+from audits.bounds import TradeOff, one_run_epsilon_bound, one_run_excludes, one_run_p_value, one_run_p_value_f
+from audits.caps import Caps, gaussian_delta
 from audits.membership import Scores, membership_scores
 from audits.result import AuditInput, AuditResult
 from audits.tables import Prepared, prepare
@@ -25,6 +28,7 @@ Floats = npt.NDArray[np.float64]
 
 GUESS_SHARES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _STRIDE = 5
+_LARGEST_MU = 10.0
 
 
 def bound_epsilon(data: AuditInput) -> AuditResult:
@@ -43,19 +47,18 @@ def bound_epsilon(data: AuditInput) -> AuditResult:
     judged = [_guess(prepared, scores, ~scores.selection, share) for share in GUESS_SHARES]
     needs = [_needed(prepared.caps, m, r, data.alpha) for m, r, _ in judged]
     learned = [_guess(prepared, scores, scores.selection, share) for share in GUESS_SHARES]
-    promise = [
-        (need is not None, one_run_epsilon_bound(m, r, v, delta, 0.05) if r else 0.0, r)
-        for need, (m, r, v) in zip(needs, learned, strict=True)
-    ]
+    promise = [(need is not None, _epsilon_bound(m, r, v, delta) if r else 0.0, r) for need, (m, r, v) in zip(needs, learned, strict=True)]
     chosen = max(range(len(promise)), key=promise.__getitem__)
     m, r, v = judged[chosen]
-    details = {"coins": m, "guesses": r, "right": v, "delta": delta, "coin": prepared.game.coin}
+    details: dict[str, Any] = {"coins": m, "guesses": r, "right": v, "delta": delta, "coin": prepared.game.coin}
     need, p_value, detectable = needs[chosen], 1.0, None
     if need is not None:
-        p_value = one_run_p_value(m, r, v, need.epsilon, need.delta)
-        # The accuracy that gives enough right guesses with 80 % probability, as the epsilon of randomised response.
-        detectable = float(logit(betaincinv(need.right, r - need.right + 1, 0.8))) / steps
-    low = one_run_epsilon_bound(m, r, v, delta, 0.05) / steps
+        p_value = need.p_value(m, r, v)
+        details |= {"test": need.test, "right_to_contradict": need.right}
+        # The accuracy that gives enough right guesses with 80 % probability.
+        detectable = _epsilon_of(float(betaincinv(need.right, r - need.right + 1, 0.8)), r / m, delta, steps)
+    low = _epsilon_bound(m, r, v, delta) / steps
+    details["mu_low"] = _mu_bound(m, r, v) / steps
     return answer(
         name, data, started, value=low, interval=(low, None), n=r,
         p_value=p_value, detectable=detectable,
@@ -93,26 +96,87 @@ def _guess(prepared: Prepared, scores: Scores, part: npt.NDArray[np.bool_], shar
     return pairs, len(kept), int((gap[kept] > 0).sum())
 
 
+def _epsilon_bound(m: int, r: int, v: int, delta: float, alpha: float = 0.05) -> float:
+    """Largest epsilon excluded at confidence 95 %: by the trade-off curve, or, where delta is 0, by the binomial test, which is sharper
+    there."""
+    if delta <= 0:
+        return one_run_epsilon_bound(m, r, v, delta, alpha)
+    return _largest_excluded(lambda epsilon: TradeOff.of_profile(epsilon, delta), m, r, v, alpha, 30.0)
+
+
+def _mu_bound(m: int, r: int, v: int, alpha: float = 0.05) -> float:
+    """Largest mu of Gaussian differential privacy excluded at confidence 95 %."""
+    grid = np.linspace(0.0, 30.0, 120)
+    return _largest_excluded(lambda mu: TradeOff.of_profile(grid, gaussian_delta(mu, grid)), m, r, v, alpha, _LARGEST_MU)
+
+
+def _epsilon_of(accuracy: float, share: float, delta: float, steps: int) -> float:
+    """The epsilon, at the claim's delta, of a Gaussian mechanism whose most telling ``share`` of the coins is guessed so accurately; at
+    delta 0, of randomised response.
+
+    Members' scores are normal around mu/2 and strangers' around -mu/2; those furthest from 0 are guessed.
+    """
+    if delta <= 0:
+        return float(logit(accuracy)) / steps
+
+    def guessed(mu: float) -> float:
+        far = _root(lambda t: share - float(ndtr(mu / 2 - t) + ndtr(-mu / 2 - t)), 0.0, mu / 2 + 40.0)
+        return float(ndtr(mu / 2 - far)) / share - accuracy
+
+    mu = _root(guessed, 0.0, 60.0) / steps
+    return _root(lambda epsilon: delta - float(gaussian_delta(mu, epsilon)[0]), 0.0, 700.0)
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function crosses 0, or the end it does not reach."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return high
+
+
+def _largest_excluded(curve: Callable[[float], TradeOff], m: int, r: int, v: int, alpha: float, largest: float) -> float:
+    if v == 0 or not one_run_excludes(m, r, v, curve(0.0), alpha):
+        return 0.0
+    low, high = 0.0, largest
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if one_run_excludes(m, r, v, curve(middle), alpha) else (low, middle)
+    return low
+
+
 @dataclass(frozen=True)
 class _Need:
-    epsilon: float
-    delta: float
+    """A test of the claim and the fewest right guesses that contradict it."""
+
+    test: str
+    p_value: Callable[[int, int, int], float]
     right: int
 
 
 def _needed(caps: Caps, m: int, r: int, alpha: float) -> _Need | None:
-    """The point of the claim's profile that falls to the fewest right guesses of ``r``, and how many; None if none
-    can fall.
+    """The test of the claim that falls to the fewest right guesses of ``r``, and how many; None if none can fall.
 
-    Every point of the profile must hold; which one is tested is settled here, before anyone looks at how many guesses
-    were right.
+    Every point of the profile must hold, and so must the whole of it; what is tested is settled here, before anyone looks at how many
+    guesses were right.
     """
+    curve = TradeOff.of_profile(caps.epsilons, caps.deltas)
     best: _Need | None = None
-    for epsilon, delta in zip(caps.epsilons[::_STRIDE].tolist(), caps.deltas[::_STRIDE].tolist(), strict=True):
-        low, high = 0, r + 1  # the p-value falls with right guesses; high is the fewest known to reject
+
+    def consider(test: str, p_value: Callable[[int, int, int], float]) -> None:
+        nonlocal best
+        low, high = 0, best.right if best else r + 1  # the p-value falls with right guesses; high is the fewest known to reject
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if one_run_p_value(m, r, middle, epsilon, delta) <= alpha else (middle, high)
+            low, high = (low, middle) if p_value(m, r, middle) <= alpha else (middle, high)
         if high <= r and (best is None or high < best.right):
-            best = _Need(epsilon, delta, high)
+            best = _Need(test, p_value, high)
+
+    consider("trade-off curve", lambda m, r, v: one_run_p_value_f(m, r, v, curve))
+    for epsilon, delta in zip(caps.epsilons[::_STRIDE].tolist(), caps.deltas[::_STRIDE].tolist(), strict=True):
+        consider(f"epsilon {epsilon:.3g}, delta {delta:.3g}", partial(_point_p_value, epsilon, delta))
     return best
+
+
+def _point_p_value(epsilon: float, delta: float, m: int, r: int, v: int) -> float:
+    return one_run_p_value(m, r, v, epsilon, delta)

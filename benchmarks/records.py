@@ -15,13 +15,12 @@ from typing import Any
 from benchmarks.usage import ROOT
 
 Record = Mapping[str, Any]
-_SOURCES = ("dpsynth",)
 
 
-def source_digest() -> str:
-    """SHA-256 of the product's Python files, shortened."""
+def source_digest(*packages: str) -> str:
+    """SHA-256 of the Python files of some packages, shortened; of the product's own if none is named."""
     found = hashlib.sha256()
-    for path in sorted(file for package in _SOURCES for file in (ROOT / package).rglob("*.py")):
+    for path in sorted(file for package in packages or ("dpsynth",) for file in (ROOT / package).rglob("*.py")):
         found.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]
 

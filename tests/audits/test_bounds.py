@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from audits import bounds
 
@@ -175,3 +175,78 @@ def test_one_run_bound_is_below_the_truth_and_not_far() -> None:
 def test_one_run_refuses_impossible_counts() -> None:
     with pytest.raises(ValueError, match="v=3"):
         bounds.one_run_p_value(5, 2, 3, 1.0, 0.0)
+
+
+def largest_tail(m: int, r: int, v: int, profile: list[tuple[float, float]]) -> float:
+    """The largest P[right >= v] that all inequalities of the trade-off curve's lines allow, by linear programming."""
+    i = np.arange(r + 1)
+    left, limits = [], []
+    for c in range(1, r + 1):
+        right, wrong = np.where(i >= c, i / m, 0.0), np.where(i >= c - 1, (r - i) / m, 0.0)
+        for epsilon, delta in profile:
+            left += [right - math.exp(epsilon) * wrong, right - math.exp(-epsilon) * wrong]
+            limits += [delta, 1 - math.exp(-epsilon) * (1 - delta)]
+    found = optimize.linprog(
+        -(i >= v).astype(float), A_ub=np.array(left), b_ub=limits, A_eq=np.ones((1, r + 1)), b_eq=[1.0], bounds=(0, 1), method="highs"
+    )
+    return -float(found.fun)
+
+
+PROFILES: dict[str, list[tuple[float, float]]] = {
+    "perfect": [(0.0, 0.0)],
+    "pure": [(1.0, 0.0)],
+    "one point": [(1.0, 0.01)],
+    "profile": [(0.0, 0.16), (0.5, 0.06), (1.0, 0.015), (2.0, 1e-4)],
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(("m", "r", "v"), [(10, 10, 9), (20, 20, 17), (40, 20, 18), (60, 12, 12), (30, 30, 16), (25, 10, 1)])
+def test_the_trade_off_p_value_is_the_linear_programs(m: int, r: int, v: int, profile: str) -> None:
+    points = PROFILES[profile]
+    curve = bounds.TradeOff.of_profile(*zip(*points, strict=True))
+
+    assert bounds.one_run_p_value_f(m, r, v, curve) == pytest.approx(largest_tail(m, r, v, points), rel=1e-5, abs=1e-9)
+
+
+def test_the_trade_off_p_value_is_sharper_than_the_theorem_with_a_delta_in_it() -> None:
+    curve = bounds.TradeOff.of_profile([1.0], [1e-3])
+
+    assert bounds.one_run_p_value_f(400, 100, 92, curve) < 0.2 * bounds.one_run_p_value(400, 100, 92, 1.0, 1e-3)
+
+
+def test_guesses_at_random_are_called_a_violation_as_seldom_as_promised() -> None:
+    """Perfect privacy: r guesses are fair coins. P[p <= .1] over 4,000 draws exceeds .1 by four standard errors with chance 3e-5."""
+    rng, runs = np.random.default_rng(SEED), 4000
+    curve = bounds.TradeOff.of_profile([0.0], [0.0])
+    p = {v: bounds.one_run_p_value_f(60, 40, v, curve) for v in range(41)}
+    share = np.mean([p[v] <= 0.1 for v in rng.binomial(40, 0.5, runs).tolist()])
+
+    assert share <= 0.1 + 4 * math.sqrt(0.09 / runs)
+
+
+def test_the_envelope_of_lines_is_their_maximum() -> None:
+    rng = np.random.default_rng(SEED)
+    for _ in range(20):
+        epsilons = np.sort(rng.uniform(0, 5, 7))
+        deltas = np.sort(rng.uniform(0, 0.3, 7))[::-1]
+        curve = bounds.TradeOff.of_profile(epsilons, deltas)
+        for tpr in rng.random(20):
+            lines = [(tpr - d) / math.exp(e) for e, d in zip(epsilons, deltas, strict=True)]
+            lines += [1 - d - (1 - tpr) * math.exp(e) for e, d in zip(epsilons, deltas, strict=True)]
+            assert curve.fpr(float(tpr)) == pytest.approx(max(0.0, *lines), abs=1e-12)
+
+
+def test_the_paired_difference_of_two_areas_has_delongs_variance() -> None:
+    """Against the spread over many draws: two noisy views of one signal, 60 members and 50 strangers."""
+    rng, gaps, variances = np.random.default_rng(SEED), [], []
+    for _ in range(800):
+        signal = np.concatenate([rng.normal(1, 1, 60), rng.normal(0, 1, 50)])
+        a, b = (signal + 0.5 * rng.normal(size=110) for _ in range(2))
+        placed = [bounds.placements(x[:60], x[60:]) for x in (a, b)]
+        gap, variance = bounds.paired_difference(*zip(*placed, strict=True))
+        assert gap == pytest.approx(bounds.auc(a[:60], a[60:])[0] - bounds.auc(b[:60], b[60:])[0])
+        gaps.append(gap)
+        variances.append(variance)
+
+    assert np.mean(variances) == pytest.approx(np.var(gaps), rel=0.25)  # four standard errors of a variance of 800 are 0.2
