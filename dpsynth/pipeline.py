@@ -283,7 +283,16 @@ def _charged(
         yield _Account(None, None)
         return
     ledger = Ledger.open(path)
-    reservation = ledger.reserve(schema.population, schema.unit.name, budget.epsilon, budget.delta, budget.rho, purpose=purpose, cap=cap)
+    reservation = ledger.reserve(
+        schema.population,
+        schema.unit.name,
+        budget.epsilon,
+        budget.delta,
+        budget.rho,
+        purpose=purpose,
+        cap=cap,
+        accounting=f"zCDP, {schema.neighbours}, at most {schema.unit.max_rows} rows per unit",
+    )
     try:
         yield _Account(ledger, reservation)
     except BaseException:

@@ -191,7 +191,10 @@ def _ledger(evidence: Mapping[str, Any]) -> dict[str, Any]:
         "epsilon": _number(_read(evidence, "budget.after.epsilon", float), "budget.after.epsilon"),
         "delta": _delta(_read(evidence, "budget.after.delta", str)),
     }
-    return {"population": names["population"], "unit": names["unit"], "spent": spent, "head": names["head"]}
+    composition = _read(evidence, "budget.after.composition", str, optional=True)
+    said = {"population": names["population"], "unit": names["unit"], "spent": spent, "head": names["head"]}
+    # How the total was added up, where that is not by sums of epsilon and delta.
+    return said if composition in (None, "basic") else {**said, "composition": composition}
 
 
 def _read(document: Any, path: str, kind: type, *, optional: bool = False) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +16,26 @@ from dpsynth.cli.options import AsJson, Delta, Epsilon
 group = typer.Typer(no_args_is_help=True, help="The privacy budget of a population across releases.")
 
 Ledgerfile = Annotated[
-    Path,
-    typer.Option("--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE", help="The ledger file. It is never created here."),
+    str,
+    typer.Option(
+        "--ledger",
+        envvar="DPSYNTH_LEDGER",
+        metavar="FILE|URL",
+        help="The ledger: a file, or postgresql://user@host/database.",
+    ),
 ]
 Population = Annotated[str, typer.Option("--population", metavar="ID", help="Whose budget: dp:dataset.population of the schema.")]
 UnitName = Annotated[str, typer.Option("--unit", metavar="NAME", help="The privacy unit, e.g. person.")]
+
+
+_BY = {"basic": "sums of epsilon and delta", "zcdp": "zCDP, converted at the cap's delta"}
+
+
+class Composition(StrEnum):
+    """How the charges of a population are added up."""
+
+    BASIC = "basic"
+    ZCDP = "zcdp"
 
 
 @group.command("show")
@@ -36,9 +52,9 @@ def show(
     if as_json:
         emit(summary)
         return OK
-    say(f"{path}: {summary['rows']} rows, head {summary['head'][:16]}, {summary['composition']}")
+    say(f"{ledger.name}: {summary['rows']} rows, head {summary['head'][:16]}")
     table(
-        ("population, unit", "releases#", "attempts#", "epsilon of cap#", "delta of cap#", "unfinished#"),
+        ("population, unit", "releases#", "attempts#", "epsilon of cap#", "delta of cap#", "sum", "unfinished#"),
         [
             (
                 f"{item['population']}, {item['unit']}",
@@ -46,6 +62,7 @@ def show(
                 item["spent"]["attempts"],
                 _of_cap(item, "epsilon"),
                 _of_cap(item, "delta"),
+                item["spent"]["composition"],
                 len(item["unfinished"]),
             )
             for item in summary["populations"]
@@ -81,12 +98,13 @@ def verify(
     """Check the chain of rows; with certificates, that none of their charges was cut off."""
     from dpsynth import certificate
 
-    check = _open(path).verify(against=[certificate.read(file) for file in against or []]).to_dict()
+    ledger = _open(path)
+    check = ledger.verify(against=[certificate.read(file) for file in against or []]).to_dict()
     if as_json:
         emit({**check, "exit_code": OK})
         return OK
     rows = [
-        ("ledger", str(path)),
+        ("ledger", ledger.name),
         ("rows", f"{check['rows']}, each chained to the one before"),
         ("head", check["head"]),
     ]
@@ -109,6 +127,7 @@ def what_if(path: Ledgerfile, population: Population, unit: UnitName, epsilon: E
         ("spent so far", f"epsilon {_short(answer['before']['epsilon'])}, delta {_short(answer['before']['delta'])}"),
         ("after it", f"epsilon {_short(answer['after']['epsilon'])}, delta {_short(answer['after']['delta'])}"),
         ("cap", f"epsilon {_short(cap['epsilon'])}, delta {_short(cap['delta'])}" if cap else "none set"),
+        *([("added up by", _BY[cap["composition"]])] if cap else []),
         ("such releases left", "no limit" if answer["releases_left"] is None else str(answer["releases_left"])),
     ]
     panel(
@@ -126,14 +145,33 @@ def set_cap(
     unit: UnitName,
     epsilon: Epsilon,
     delta: Delta,
-    reason: Annotated[str, typer.Option("--reason", help="Why a cap is raised; becomes a row.")] = "",
-    approved_by: Annotated[str, typer.Option("--approved-by", help="Who approved raising a cap; becomes a row.")] = "",
+    composition: Annotated[
+        Composition | None,
+        typer.Option(
+            "--composition",
+            help="basic: epsilons and deltas add up. zcdp: rhos add up, converted at the cap's delta. Default: as set, else basic.",
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why a cap is raised or recomposed; becomes a row.")] = "",
+    approved_by: Annotated[str, typer.Option("--approved-by", help="Who approved that; becomes a row.")] = "",
     as_json: AsJson = False,
 ) -> int:
     """Set what a population may ever spend. Raising it needs a reason and a name. Makes the ledger if there is none."""
     from dpsynth.privacy.ledger import Ledger
 
-    cap = Ledger.open(path).set_cap(population, unit, str(epsilon), str(delta), reason=reason, approved_by=approved_by).to_dict()
+    cap = (
+        Ledger.open(path)
+        .set_cap(
+            population,
+            unit,
+            str(epsilon),
+            str(delta),
+            composition=None if composition is None else composition.value,
+            reason=reason,
+            approved_by=approved_by,
+        )
+        .to_dict()
+    )
     if as_json:
         emit({"population": population, "unit": unit, "cap": cap, "exit_code": OK})
         return OK
@@ -143,9 +181,51 @@ def set_cap(
             ("population", f"{population}, per {unit}"),
             ("epsilon", _short(cap["epsilon"])),
             ("delta", _short(cap["delta"])),
+            ("added up by", _BY[cap["composition"]]),
         ],
         style="green",
     )
+    return OK
+
+
+@group.command("overlap")
+def overlap(
+    path: Ledgerfile,
+    population: Population,
+    other: Annotated[str, typer.Option("--other", metavar="ID", help="The population that shares units with it.")],
+    unit: UnitName,
+    as_json: AsJson = False,
+) -> int:
+    """Declare that one unit may be in both populations. From now on each pays for the other's releases, past and future."""
+    ledger = _open(path)
+    ledger.declare_overlap(population, other, unit)
+    spent = {name: ledger.spent(name, unit).to_dict() for name in (population, other)}
+    if as_json:
+        emit({"population": population, "other": other, "unit": unit, "spent": spent, "exit_code": OK})
+        return OK
+    rows = [(name, f"epsilon {_short(total['epsilon'])}, delta {_short(total['delta'])}") for name, total in spent.items()]
+    panel("OVERLAP DECLARED", rows, style="green")
+    return OK
+
+
+@group.command("new-epoch")
+def new_epoch(
+    path: Ledgerfile,
+    population: Population,
+    unit: UnitName,
+    declaration: Annotated[
+        str, typer.Option("--declaration", help="Why no unit of the population was in it before; becomes a row.", show_default=False)
+    ],
+    approved_by: Annotated[str, typer.Option("--approved-by", help="Who approved it; becomes a row.", show_default=False)],
+    as_json: AsJson = False,
+) -> int:
+    """Count a population anew because its people are new. There is no reset for the same people."""
+    ledger = _open(path)
+    ledger.new_epoch(population, unit, declaration=declaration, approved_by=approved_by)
+    if as_json:
+        emit({"population": population, "unit": unit, "spent": ledger.spent(population, unit).to_dict(), "exit_code": OK})
+        return OK
+    say(f"{population}, per {unit}: counting starts at zero; the declaration is row {ledger.show()['rows']}")
     return OK
 
 
@@ -165,7 +245,7 @@ def abandon(
     return OK
 
 
-def _open(path: Path) -> Any:
+def _open(path: str) -> Any:
     from dpsynth.privacy.ledger import Ledger
 
     return Ledger.open(path, create=False)

@@ -48,12 +48,12 @@ Rows = Annotated[
     typer.Option("--rows", min=1, metavar="N", help="Synthetic rows. Default: the schema's dp:rows, else a noisy count."),
 ]
 LedgerPath = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--ledger",
         envvar="DPSYNTH_LEDGER",
-        metavar="FILE",
-        help="The budget of the population across releases. Charged before the data is read.",
+        metavar="FILE|URL",
+        help="The budget of the population across releases: a file, or postgresql://. Charged before the data is read.",
     ),
 ]
 AuditTier = Annotated[Tier, typer.Option("--tier", help="How much time the audits may take.")]

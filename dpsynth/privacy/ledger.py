@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from dpsynth.errors import ConfigError, LedgerError
+from dpsynth.privacy.budget import rho_of
 from dpsynth.privacy.ledger_book import (
+    BASIC,
     FORMAT,
     OUTCOMES,
+    ZCDP,
     Amount,
     Book,
     Cap,
+    Charges,
     Entry,
     Key,
     LedgerCorrupt,
@@ -37,6 +38,9 @@ from dpsynth.privacy.ledger_book import (
     plain,
     rho_amount,
 )
+from dpsynth.privacy.ledger_postgres import SCHEMES, PostgresStore
+from dpsynth.privacy.ledger_sqlite import SqliteStore
+from dpsynth.privacy.ledger_store import LedgerLocked, Row, Store
 
 __all__ = [
     "AttemptsExhausted",
@@ -51,18 +55,6 @@ __all__ = [
     "WhatIf",
 ]
 
-_APPLICATION_ID: Final = 0x44504C47  # "DPLG", so that another program's SQLite file is not taken for a ledger
-_SCHEMA: Final = (
-    "CREATE TABLE entries (seq INTEGER PRIMARY KEY, body TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL UNIQUE)",
-    "CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END",
-    "CREATE TRIGGER entries_no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END",
-    # Also stops INSERT OR REPLACE, whose implicit deletes fire no delete trigger.
-    "CREATE TRIGGER entries_next BEFORE INSERT ON entries"
-    " WHEN NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM entries)"
-    " OR NEW.prev <> COALESCE((SELECT hash FROM entries ORDER BY seq DESC LIMIT 1), NEW.prev)"
-    " BEGIN SELECT RAISE(ABORT, 'append-only'); END",
-)
-
 
 class BudgetExhausted(LedgerError):
     """The charge would exceed a cap. Nothing was charged and nothing may be read."""
@@ -70,10 +62,6 @@ class BudgetExhausted(LedgerError):
 
 class AttemptsExhausted(LedgerError):
     """This purpose was tried too often: repeating a release until its audits pass is selection on private data."""
-
-
-class LedgerLocked(LedgerError):
-    """Another process held the ledger for longer than the timeout."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +126,7 @@ class LedgerCheck:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A ledger file. Holds no connection: every call opens, locks, replays the whole chain, writes and closes.
+    """A ledger in a file or a database. Every call connects, locks, replays the whole chain, writes and closes.
 
     >>> import tempfile
     >>> ledger = Ledger.open(Path(tempfile.mkdtemp()) / "releases.ledger")
@@ -149,48 +137,73 @@ class Ledger:
     0.5
     """
 
-    path: Path
-    timeout: float = 30.0
+    store: Store
 
     @classmethod
     def open(cls, path_or_url: str | os.PathLike[str], *, create: bool = True, timeout: float = 30.0) -> Ledger:
-        """The ledger at ``path_or_url``, its chain checked; ``create`` makes one (mode 0600) if none is there."""
-        if "://" in os.fspath(path_or_url):
-            raise LedgerError("a ledger is a local SQLite file in this version; give a path, not a URL")
-        ledger = cls(Path(path_or_url).absolute(), timeout)
-        if not ledger.path.exists():
-            if not create:
-                raise LedgerError(f"there is no ledger at {ledger.path}; a release with --ledger makes one")
-            ledger._create()
-        mode = ledger.path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise LedgerError(f"ledger {ledger.path} is not a regular file")
-        if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise LedgerError(f"ledger {ledger.path} can be written by others; run chmod 600 on it")
+        """The ledger at ``path_or_url``, its chain checked; ``create`` makes one if none is there.
+
+        A path is a SQLite file (made with mode 0600), ``postgresql://user@host/database`` a table of that database.
+        """
+        ref = os.fspath(path_or_url)
+        store: Store
+        if ref.startswith(SCHEMES):
+            store = PostgresStore.open(ref, first=_genesis, create=create, timeout=timeout)
+        elif "://" in ref:
+            raise LedgerError("a ledger is a SQLite file or a postgresql:// URL; this URL is of another kind")
+        else:
+            store = SqliteStore.open(Path(ref), first=_genesis, create=create, timeout=timeout)
+        ledger = cls(store)
         ledger._book()
         return ledger
+
+    @property
+    def name(self) -> str:
+        """What to call it in front of people: the path, or server and database without user and password."""
+        return self.store.name
 
     @property
     def head(self) -> str:
         """The hash of the last row. Every certificate carries one, because a chain alone does not show a cut tail."""
         return self._book().head
 
-    def set_cap(self, population: str, unit: str, epsilon: Amount, delta: Amount, *, reason: str = "", approved_by: str = "") -> Cap:
-        """Set the cap of a population. Raising an existing one needs a ``reason`` and ``approved_by``, both kept."""
+    def set_cap(
+        self,
+        population: str,
+        unit: str,
+        epsilon: Amount,
+        delta: Amount,
+        *,
+        composition: str | None = None,
+        reason: str = "",
+        approved_by: str = "",
+    ) -> Cap:
+        """Set the cap of a population and how its charges add up.
+
+        ``composition`` is ``basic`` (epsilons and deltas add up) or ``zcdp`` (rhos add up and are converted at the cap's
+        delta); None keeps what is set, else ``basic``. Raising an existing cap, or changing its composition, needs a
+        ``reason`` and ``approved_by``, both kept.
+        """
         key = _key(population, unit)
-        cap = Cap(epsilon_amount(epsilon), delta_amount(delta))
+        eps, dlt = epsilon_amount(epsilon), delta_amount(delta)
+        made: list[Cap] = []
 
         def rows(book: Book) -> Iterator[dict[str, Any]]:
             old = book.caps.get(key)
-            if old is not None and cap.stricter(old) != cap and not (reason.strip() and approved_by.strip()):
+            cap = Cap(eps, dlt, composition or (old.composition if old else BASIC))
+            raised = old is not None and (cap.composition != old.composition or cap.stricter(old) != cap)
+            if old is not None and raised and not (reason.strip() and approved_by.strip()):
                 raise LedgerError(
-                    f"the cap of population '{population}' is epsilon={plain(old.epsilon)}, delta={plain(old.delta)}; "
-                    "raising it needs reason and approved_by"
+                    f"the cap of population '{population}' is epsilon={plain(old.epsilon)}, delta={plain(old.delta)}, "
+                    f"composition={old.composition}; raising or recomposing it needs reason and approved_by"
                 )
+            if cap.composition == ZCDP:
+                book.charges(key).summed_rho(f"population '{population}'")
+            made.append(cap)
             yield _cap_row(key, cap, reason, approved_by)
 
         self._append(rows)
-        return cap
+        return made[0]
 
     def new_epoch(self, population: str, unit: str, *, declaration: str, approved_by: str) -> None:
         """Count ``population`` anew, on the written ``declaration`` that none of its units was in it before."""
@@ -220,13 +233,16 @@ class Ledger:
         cap: Cap | tuple[Amount, Amount] | None = None,
         max_attempts: int = 3,
         idempotency_key: str | None = None,
+        accounting: str | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> Reservation:
         """Charge (``epsilon``, ``delta``) to ``population`` before any of its records is read, or refuse.
 
-        Charges add up, which bounds adaptively chosen mechanisms and amounts (Rogers, Roth, Ullman and Vadhan 2016,
-        "Privacy Odometers and Filters", basic composition). The first ``cap`` given becomes the population's cap; later
-        the stricter of the stored and the given one holds. The caps of overlapping populations are held too.
+        Charges add up as the population's cap says. Both sums bound adaptively chosen mechanisms and amounts: of epsilon
+        and delta by Rogers, Roth, Ullman and Vadhan 2016, "Privacy Odometers and Filters" (basic composition), of rho by
+        Feldman and Zrnic 2021 and Whitehouse et al. 2023, Theorem 1. The first ``cap`` given becomes the population's cap;
+        later the stricter of the stored and the given one holds. The caps of overlapping populations are held too.
+        ``accounting`` names what ``rho`` is about, e.g. ``zCDP, add_remove``; only rhos of one name are ever added.
         ``idempotency_key`` returns the same reservation to a caller that retries before reading; once data was read the
         key is used up. ``meta`` is stored as it is.
         """
@@ -243,7 +259,7 @@ class Ledger:
             if idempotency_key is not None and (old := book.by_idempotency_key(idempotency_key)) is not None:
                 if old.state != "reserved":
                     raise LedgerError(f"idempotency_key belongs to reservation {old.id}, which is {old.state}; use a new key")
-                if (old.key, old.epsilon, old.delta, old.rho, old.purpose) != (key, eps, dlt, rho_, purpose):
+                if (old.key, old.epsilon, old.delta, old.rho, old.accounting, old.purpose) != (key, eps, dlt, rho_, accounting, purpose):
                     raise LedgerError(f"idempotency_key belongs to reservation {old.id} of another request; use a new key")
                 made.append(_reservation(book, old, book.caps.get(key)))
                 return
@@ -256,9 +272,9 @@ class Ledger:
             if given is not None and key not in book.caps:
                 yield _cap_row(key, given, "first use", "")
             held = book.caps[key].stricter(given) if key in book.caps else None
-            _hold(book, key, held, eps, dlt)
+            _hold(book, key, held, eps, dlt, rho_, accounting)
             for other in sorted(book.overlaps.get(key, ())):
-                _hold(book, other, book.caps.get(other), eps, dlt)
+                _hold(book, other, book.caps.get(other), eps, dlt, rho_, accounting)
             id_ = uuid.uuid4().hex
             yield {
                 "kind": "reserved",
@@ -271,6 +287,7 @@ class Ledger:
                 "purpose": purpose,
                 "attempt": attempt,
                 "idempotency_key": idempotency_key,
+                "accounting": accounting,
                 "meta": stored_meta,
             }
             made.append(_reservation(book, book.entries[id_], held))
@@ -319,23 +336,32 @@ class Ledger:
         epsilon: Amount,
         delta: Amount,
         *,
+        rho: Amount | None = None,
+        accounting: str | None = None,
         cap: Cap | tuple[Amount, Amount] | None = None,
     ) -> WhatIf:
-        """Whether ``reserve`` would grant this charge now; writes nothing and promises nothing."""
+        """Whether ``reserve`` would grant this charge now; writes nothing and promises nothing.
+
+        Under a ``zcdp`` cap, a charge without ``rho`` is taken for the one a release at (``epsilon``, ``delta``) makes, of
+        the same accounting as the charges that are there.
+        """
         book, key = self._book(), _key(population, unit)
         eps, dlt = epsilon_amount(epsilon), delta_amount(delta)
         given, stored = _as_cap(cap), book.caps.get(key)
         held = given if stored is None else stored.stricter(given)
-        before = book.spent(key)
-        bounds = [(before, held), *((book.spent(other), book.caps.get(other)) for other in book.overlaps.get(key, ()))]
-        left = [_fits(spent, bound, eps, dlt) for spent, bound in bounds if bound is not None]
-        after = before.plus(eps, dlt)
-        return WhatIf(not left or min(left) > 0, before, after[0], after[1], held, min(left) if left else None)
+        pairs = [(key, held), *((other, book.caps.get(other)) for other in book.overlaps.get(key, ()))]
+        rho_ = None if rho is None else rho_amount(rho)
+        if rho_ is None and dlt > 0 and any(bound and bound.composition == ZCDP for _, bound in pairs):
+            rho_ = rho_amount(rho_of(float(eps), float(dlt)))
+            accounting = accounting or next((kind for k, _ in pairs for kind in sorted(filter(None, book.charges(k).kinds))), "any")
+        left = [_fits(book.charges(k), bound, eps, dlt, rho_, accounting) for k, bound in pairs if bound is not None]
+        allowed = not left or min(left) > 0
+        after = book.charges(key).plus(eps, dlt, rho_, accounting).total(held)
+        return WhatIf(allowed, book.spent(key), after[0], after[1], held, min(left) if left else None)
 
     def history(self) -> list[dict[str, Any]]:
         """Every row as a plain dict, oldest first, with its hash. Purposes and attempts are not for publication."""
-        with self._connection() as connection:
-            rows = _rows(connection)
+        rows = self.store.rows()
         Book.replay(rows)
         return [{**json.loads(body), "hash": digest} for _, body, _, digest in rows]
 
@@ -348,7 +374,6 @@ class Ledger:
             "ledger": book.ledger,
             "rows": book.seq,
             "head": book.head,
-            "composition": "epsilons and deltas add up (basic composition)",
             "populations": [
                 {
                     "population": key[0],
@@ -373,13 +398,8 @@ class Ledger:
         ``against`` takes in-toto statements or their predicates (see ``dpsynth.certificate.read``). A head that the
         chain does not hold means that rows were cut off, or the file rewritten, after the certificate was issued.
         """
-        with self._connection() as connection:
-            if connection.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
-                raise LedgerCorrupt(f"ledger {self.path} fails SQLite's own check; restore it from a backup")
-            installed = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-            if installed != set(_SCHEMA):
-                raise LedgerCorrupt(f"ledger {self.path} lost or gained tables or triggers; restore it from a backup")
-            book = Book.replay(_rows(connection))
+        self.store.check()
+        book = self._book()
         anchored = [_anchored(book, certificate) for certificate in against]
         return LedgerCheck(book.ledger, book.seq, book.head, sum(anchored), len(anchored) - sum(anchored))
 
@@ -388,7 +408,7 @@ class Ledger:
 
         def rows(book: Book) -> Iterator[dict[str, Any]]:
             if reservation.head not in book.hashes:
-                raise LedgerCorrupt(f"ledger {self.path} lost the row of reservation {reservation.id}; was it replaced?")
+                raise LedgerCorrupt(f"ledger {self.name} lost the row of reservation {reservation.id}; was it replaced?")
             _entry(book, reservation.id, allowed, state)
             yield {"kind": state, "id": reservation.id, **more}
             moved.append(replace(reservation, state=state, head=book.head))
@@ -401,92 +421,46 @@ class Ledger:
 
         The lock is taken before the book is read, so no two processes decide on the same balance.
         """
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            book = Book.replay(_rows(connection))
+        with self.store.writing() as transaction:
+            book = Book.replay(transaction.rows)
             for row in rows(book):
-                _insert(connection, book, row)
-            connection.execute("COMMIT")
+                transaction.insert(_next(book, row))
 
     def _book(self) -> Book:
-        with self._connection() as connection:
-            return Book.replay(_rows(connection))
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that cannot create the file; SQLite's errors leave it as ours. What is open rolls back."""
-        connection = None
-        try:
-            # mode=rw: a ledger that vanished must be an error, not a fresh empty budget.
-            uri = f"{self.path.as_uri()}?mode=rw"
-            connection = sqlite3.connect(uri, uri=True, timeout=self.timeout, isolation_level=None)
-            # EXTRA also syncs the folder when the journal goes, so a committed charge survives a power cut.
-            connection.execute("PRAGMA synchronous = EXTRA")
-            if connection.execute("PRAGMA application_id").fetchone() != (_APPLICATION_ID,):
-                raise LedgerCorrupt(f"{self.path} is not a dpsynth ledger, or it is damaged; restore it from a backup")
-            yield connection
-        except sqlite3.Error as error:
-            raise self._translated(error) from None
-        finally:
-            if connection is not None:
-                connection.close()
-
-    def _translated(self, error: sqlite3.Error) -> LedgerError:
-        code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return LedgerLocked(f"ledger {self.path} was locked by another process for {self.timeout:g} s; try again")
-        if code == sqlite3.SQLITE_READONLY:
-            return LedgerError(f"ledger {self.path} cannot be written; nothing was charged")
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-            return LedgerError(f"ledger {self.path} cannot be read or written ({error}); run ledger verify next")
-        return LedgerCorrupt(f"ledger {self.path} is damaged ({error}); restore it from a backup")
-
-    def _create(self) -> None:
-        """Build the file under another name and link it into place: never half-made, and one winner of a race."""
-        draft = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.new")
-        try:
-            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            connection = sqlite3.connect(draft, isolation_level=None)
-            try:
-                connection.execute("PRAGMA synchronous = EXTRA")
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                _insert(connection, Book(), {"kind": "genesis", "format": FORMAT, "ledger": uuid.uuid4().hex})
-                connection.execute("COMMIT")
-            finally:
-                connection.close()
-            os.link(draft, self.path)
-        except FileExistsError:
-            return
-        except (OSError, sqlite3.Error) as error:
-            raise LedgerError(f"no ledger can be made at {self.path}: {error}") from None
-        finally:
-            draft.unlink(missing_ok=True)
+        return Book.replay(self.store.rows())
 
 
-def _rows(connection: sqlite3.Connection) -> list[tuple[int, str, str, str]]:
-    return connection.execute("SELECT seq, body, prev, hash FROM entries ORDER BY seq").fetchall()
+def _genesis() -> Row:
+    return _next(Book(), {"kind": "genesis", "format": FORMAT, "ledger": uuid.uuid4().hex})
 
 
-def _insert(connection: sqlite3.Connection, book: Book, row: Mapping[str, Any]) -> None:
+def _next(book: Book, row: Mapping[str, Any]) -> Row:
+    """``row`` as the next one of ``book``, which takes it."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     body, prev = canonical({**row, "seq": book.seq + 1, "time": now}), book.head
     book.apply(body)
-    values = (book.seq, body, prev, link(prev, body))
-    connection.execute("INSERT INTO entries (seq, body, prev, hash) VALUES (?, ?, ?, ?)", values)
+    return book.seq, body, prev, link(prev, body)
 
 
-def _hold(book: Book, key: Key, cap: Cap | None, epsilon: Decimal, delta: Decimal) -> None:
+def _hold(book: Book, key: Key, cap: Cap | None, epsilon: Decimal, delta: Decimal, rho: Decimal | None, accounting: str | None) -> None:
     """Refuse if one more charge on ``key`` would pass ``cap``."""
     if cap is None:
         return
-    spent = book.spent(key)
-    after = spent.plus(epsilon, delta)
-    for name, amount, total, bound, so_far in (
-        ("epsilon", epsilon, after[0], cap.epsilon, spent.epsilon),
-        ("delta", delta, after[1], cap.delta, spent.delta),
+    before = book.charges(key)
+    after = before.plus(epsilon, delta, rho, accounting)
+    if cap.composition == ZCDP:
+        if not rho:
+            raise LedgerError(f"population '{key[0]}' is composed by {ZCDP}; this charge has no rho > 0")
+        total = after.summed_rho(f"population '{key[0]}'")
+        if total > cap.rho:
+            raise BudgetExhausted(
+                f"rho={plain(rho)} on population '{key[0]}' would make {plain(total)}, but the cap, "
+                f"epsilon={plain(cap.epsilon)} at delta={plain(cap.delta)}, allows {plain(cap.rho)}; nothing was charged or read"
+            )
+        return
+    for name, amount, so_far, total, bound in (
+        ("epsilon", epsilon, before.epsilon, after.epsilon, cap.epsilon),
+        ("delta", delta, before.delta, after.delta, cap.delta),
     ):
         if total > bound:
             raise BudgetExhausted(
@@ -495,12 +469,18 @@ def _hold(book: Book, key: Key, cap: Cap | None, epsilon: Decimal, delta: Decima
             )
 
 
-def _fits(spent: Spent, cap: Cap, epsilon: Decimal, delta: Decimal) -> int:
+def _fits(before: Charges, cap: Cap, epsilon: Decimal, delta: Decimal, rho: Decimal | None, accounting: str | None) -> int:
     """How many equal charges still fit under ``cap``."""
-    if not spent.within(cap):
-        return 0
-    by_epsilon = int((cap.epsilon - spent.epsilon) // epsilon)
-    return by_epsilon if delta == 0 else min(by_epsilon, int((cap.delta - spent.delta) // delta))
+    if cap.composition == ZCDP:
+        before.plus(epsilon, delta, rho, accounting).summed_rho("the population")
+        return _times(cap.rho, before.rho or Decimal(0), rho or Decimal(0))
+    by_epsilon = _times(cap.epsilon, before.epsilon, epsilon)
+    return by_epsilon if delta == 0 and before.delta <= cap.delta else min(by_epsilon, _times(cap.delta, before.delta, delta))
+
+
+def _times(bound: Decimal, spent: Decimal, amount: Decimal) -> int:
+    """How often a positive ``amount`` still fits under ``bound``; none of a zero one, which only asks when all is overspent."""
+    return 0 if spent > bound or amount == 0 else int((bound - spent) // amount)
 
 
 def _entry(book: Book, id_: str, allowed: tuple[str, ...], wanted: str) -> Entry:
@@ -538,6 +518,7 @@ def _cap_row(key: Key, cap: Cap, reason: str, approved_by: str) -> dict[str, Any
         "unit": key[1],
         "epsilon": plain(cap.epsilon),
         "delta": plain(cap.delta),
+        "composition": cap.composition,
         "reason": reason,
         "approved_by": approved_by,
     }

@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
+from functools import cache
 from typing import Any, Final
 
 from dpsynth.errors import ConfigError, LedgerError
+from dpsynth.privacy.budget import epsilon_of, log_delta, rho_of
 
 FORMAT: Final = "dpsynth.ledger/1"
 GENESIS_PREV: Final = "0" * 64
 OUTCOMES: Final = ("permitted", "denied", "indeterminate", "ungated")
+BASIC: Final = "basic"  # epsilons and deltas add up
+ZCDP: Final = "zcdp"  # rhos add up, and the sum is converted at the delta of the cap
 
 Amount = Decimal | str | int | float
 Key = tuple[str, str]  # (population, privacy unit)
 
-# 12 decimals (epsilon, rho) or 12 significant digits down to 1e-72 (delta): 120 digits add them exactly.
+# 12 decimals (epsilon), 18 (rho) or 12 significant digits down to 1e-72 (delta): 120 digits add them exactly.
 _EXACT = Context(prec=120)
 _PLACES = Decimal("1e-12")
+_RHO_PLACES = Decimal("1e-18")  # a small epsilon has a rho near its square, and a cap must hold a release of its own size
 _SMALLEST_DELTA = Decimal("1e-60")
 
 
@@ -50,11 +56,11 @@ def delta_amount(value: Amount, name: str = "delta") -> Decimal:
 
 
 def rho_amount(value: Amount) -> Decimal:
-    """``value`` as a decimal >= 0, rounded up to 12 places."""
+    """``value`` as a decimal >= 0, rounded up to 18 places."""
     amount = _decimal(value, "rho")
     if not 0 <= amount <= 1_000_000:
         raise ConfigError(f"rho={value} must be >= 0 and <= 1000000")
-    return amount.quantize(_PLACES, ROUND_CEILING, _EXACT)
+    return amount.quantize(_RHO_PLACES, ROUND_CEILING, _EXACT)
 
 
 def plain(amount: Decimal) -> str:
@@ -80,27 +86,96 @@ def add(left: Decimal, right: Decimal) -> Decimal:
     return _EXACT.add(left, right)
 
 
+@cache
+def _rho_allowed(epsilon: Decimal, delta: Decimal) -> Decimal:
+    """The largest rho of 18 places that implies (``epsilon``, ``delta``).
+
+    A release at exactly the cap has its rho rounded up at the 18th place, so that place is tried first, and taken only
+    where the conversion itself allows it.
+    """
+    largest = Decimal(repr(rho_of(float(epsilon), float(delta))))
+    above = largest.quantize(_RHO_PLACES, ROUND_CEILING, _EXACT)
+    if log_delta(float(above), float(epsilon)) <= math.log(float(delta)):
+        return above
+    return largest.quantize(_RHO_PLACES, ROUND_FLOOR, _EXACT)
+
+
 @dataclass(frozen=True)
 class Cap:
-    """The most that may ever be spent on one population and unit."""
+    """The most that may ever be spent on one population and unit, and how its charges are added up.
+
+    The rule of addition is part of the cap, because it must be chosen before the charges are: whoever picks the better
+    of two valid sums after seeing results gets the guarantee of neither.
+    """
 
     epsilon: Decimal
     delta: Decimal
+    composition: str = BASIC
+
+    def __post_init__(self) -> None:
+        if self.composition not in (BASIC, ZCDP):
+            raise ConfigError(f"composition={self.composition} must be {BASIC} or {ZCDP}")
+        if self.composition == ZCDP and self.delta == 0:
+            raise ConfigError(f"composition={ZCDP} needs delta > 0: rho is converted to epsilon at it")
+
+    @property
+    def rho(self) -> Decimal:
+        """The largest sum of rhos under this cap (``zcdp`` only)."""
+        return _rho_allowed(self.epsilon, self.delta)
 
     def stricter(self, other: Cap | None) -> Cap:
-        """The smaller of both, bound by bound."""
+        """The smaller of both, bound by bound, added up as this one says."""
         if other is None:
             return self
-        return Cap(min(self.epsilon, other.epsilon), min(self.delta, other.delta))
+        return Cap(min(self.epsilon, other.epsilon), min(self.delta, other.delta), self.composition)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: epsilon as a number, delta as a decimal string, as everywhere in evidence."""
-        return {"epsilon": float(self.epsilon), "delta": plain(self.delta)}
+        return {"epsilon": float(self.epsilon), "delta": plain(self.delta), "composition": self.composition}
+
+
+@dataclass(frozen=True)
+class Charges:
+    """The sums over a set of charges, from which every composition reads its total.
+
+    ``rho`` is None as soon as one charge came without one. ``kinds`` are the distinct ``accounting`` words of the
+    charges: rhos of different kinds (another neighbour relation, say) are not the same quantity and do not add up.
+    """
+
+    epsilon: Decimal = Decimal(0)
+    delta: Decimal = Decimal(0)
+    rho: Decimal | None = Decimal(0)
+    kinds: frozenset[str | None] = frozenset()
+
+    def plus(self, epsilon: Decimal, delta: Decimal, rho: Decimal | None, kind: str | None) -> Charges:
+        """With one more charge."""
+        return Charges(
+            add(self.epsilon, epsilon),
+            add(self.delta, delta),
+            None if self.rho is None or rho is None else add(self.rho, rho),
+            self.kinds | {kind},
+        )
+
+    def total(self, cap: Cap | None) -> tuple[Decimal, Decimal]:
+        """(epsilon, delta) of all charges together, by the composition of ``cap``."""
+        if cap is None or cap.composition == BASIC or not self.kinds:
+            return self.epsilon, self.delta
+        rho = self.summed_rho("the population")
+        epsilon = Decimal(repr(epsilon_of(float(rho), float(cap.delta))))
+        return epsilon.quantize(_PLACES, ROUND_CEILING, _EXACT), cap.delta
+
+    def summed_rho(self, whose: str) -> Decimal:
+        """The sum of rhos, or ``LedgerError`` where they do not form one."""
+        if self.rho is None or None in self.kinds:
+            raise LedgerError(f"{whose} is composed by {ZCDP}, but a charge has no rho or does not say its accounting")
+        if len(self.kinds) > 1:
+            raise LedgerError(f"{whose} is composed by {ZCDP}, but its charges differ in kind: {', '.join(sorted(map(str, self.kinds)))}")
+        return self.rho
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a population has been charged, by basic composition: epsilons and deltas add up.
+    """What a population has been charged: (``epsilon``, ``delta``) by the ``composition`` of its cap.
 
     ``rho`` adds up too (zCDP composes by addition) and is None as soon as one charge came without one.
     ``releases`` left the building, ``attempts`` were charged, ``unfinished`` of them neither committed nor abandoned.
@@ -112,14 +187,7 @@ class Spent:
     releases: int = 0
     attempts: int = 0
     unfinished: int = 0
-
-    def plus(self, epsilon: Decimal, delta: Decimal) -> tuple[Decimal, Decimal]:
-        """(epsilon, delta) after one more charge."""
-        return add(self.epsilon, epsilon), add(self.delta, delta)
-
-    def within(self, cap: Cap | None) -> bool:
-        """True if neither bound is exceeded."""
-        return cap is None or (self.epsilon <= cap.epsilon and self.delta <= cap.delta)
+    composition: str = BASIC
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: epsilon and rho as numbers, delta as a decimal string."""
@@ -127,6 +195,7 @@ class Spent:
             "epsilon": float(self.epsilon),
             "delta": plain(self.delta),
             "rho": None if self.rho is None else float(self.rho),
+            "composition": self.composition,
             "releases": self.releases,
             "attempts": self.attempts,
             "unfinished": self.unfinished,
@@ -145,6 +214,7 @@ class Entry:
     purpose: str
     attempt: int
     idempotency_key: str | None
+    accounting: str | None
     epoch: int
     seq: int
     state: str = "reserved"
@@ -198,30 +268,38 @@ class Book:
         self.hashes[self.head] = seq
         self.seq = seq
 
-    def spent(self, key: Key, without: Entry | None = None) -> Spent:
+    def charged(self, key: Key, without: Entry | None = None) -> list[Entry]:
         """All charges to ``key`` since its last epoch, and every charge ever made to what overlaps it.
 
         A person of both pays for both. An epoch says nothing about the other population's past: it cuts nothing there.
         """
         epoch = self.epochs.get(key, 0)
         neighbours = self.overlaps.get(key, set())
-        charged = [
+        return [
             e
             for e in self.entries.values()
             if e.charged and e is not without and ((e.key == key and e.epoch == epoch) or e.key in neighbours)
         ]
-        rho: Decimal | None = Decimal(0)
-        epsilon = delta = Decimal(0)
-        for entry in charged:
-            epsilon, delta = add(epsilon, entry.epsilon), add(delta, entry.delta)
-            rho = None if rho is None or entry.rho is None else add(rho, entry.rho)
+
+    def charges(self, key: Key, without: Entry | None = None) -> Charges:
+        """The sums over ``charged``."""
+        sums = Charges()
+        for entry in self.charged(key, without):
+            sums = sums.plus(entry.epsilon, entry.delta, entry.rho, entry.accounting)
+        return sums
+
+    def spent(self, key: Key, without: Entry | None = None) -> Spent:
+        """The totals of ``key``, by the composition of its cap."""
+        entries, sums, cap = self.charged(key, without), self.charges(key, without), self.caps.get(key)
+        epsilon, delta = sums.total(cap)
         return Spent(
             epsilon,
             delta,
-            rho,
-            releases=sum(e.outcome in ("permitted", "ungated") for e in charged),
-            attempts=len(charged),
-            unfinished=sum(e.state in ("reserved", "read") for e in charged),
+            sums.rho,
+            releases=sum(e.outcome in ("permitted", "ungated") for e in entries),
+            attempts=len(entries),
+            unfinished=sum(e.state in ("reserved", "read") for e in entries),
+            composition=BASIC if cap is None else cap.composition,
         )
 
     def attempts(self, key: Key, purpose: str) -> int:
@@ -244,7 +322,8 @@ class Book:
         self.ledger = row["ledger"]
 
     def _cap(self, row: Mapping[str, Any]) -> None:
-        self.caps[_key(row)] = Cap(_stored(row["epsilon"], epsilon_amount), _stored(row["delta"], delta_amount))
+        epsilon, delta = _stored(row["epsilon"], epsilon_amount), _stored(row["delta"], delta_amount)
+        self.caps[_key(row)] = Cap(epsilon, delta, row.get("composition", BASIC))
 
     def _epoch(self, row: Mapping[str, Any]) -> None:
         key = _key(row)
@@ -268,6 +347,7 @@ class Book:
             purpose=row["purpose"],
             attempt=row["attempt"],
             idempotency_key=row["idempotency_key"],
+            accounting=row.get("accounting"),
             epoch=self.epochs.get(key, 0),
             seq=row["seq"],
         )

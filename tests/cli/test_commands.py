@@ -112,6 +112,39 @@ def test_the_ledger_from_cap_to_abandon(run: Run, tmp_path: Path, table: Path, s
     assert run("ledger", "abandon", "no-such-id", *ledger).code == 4
 
 
+def test_the_ledger_with_rhos_an_overlap_and_an_epoch(run: Run, tmp_path: Path, table: Path, schema: Path) -> None:
+    ledger = ("--ledger", tmp_path / "l.ledger")
+    cap = run("ledger", "set-cap", *ledger, *UNIT, "--epsilon", 2, "--delta", "1e-5", "--composition", "zcdp", "--json").json["cap"]
+    assert cap == {"epsilon": 2.0, "delta": "0.00001", "composition": "zcdp"}
+    assert run("ledger", "what-if", *ledger, *UNIT, *PRICE, "--json").json["releases_left"] == 4
+    for name in ("a.csv", "b.csv"):
+        assert run("synth", table, "--schema", schema, *PRICE, "--out", tmp_path / name, *ledger).code == 0
+    spent = run("ledger", "show", *ledger, "--json").json["populations"][0]["spent"]
+    assert 1.28 < spent["epsilon"] < 1.3
+    assert "zcdp" in run("ledger", "show", *ledger).out
+    assert "zCDP, converted at the cap's delta" in run("ledger", "what-if", *ledger, *UNIT, *PRICE).out
+    assert run("ledger", "set-cap", *ledger, *UNIT, "--epsilon", 1, "--delta", "1e-5", "--composition", "basic").code == 4
+
+    shared = run("ledger", "overlap", *ledger, *UNIT, "--other", "registry", "--json")
+    assert shared.json["spent"]["registry"]["epsilon"] == 2.0
+    why = ("--declaration", "patients admitted after the merger only", "--approved-by", "privacy officer")
+    assert run("ledger", "new-epoch", *ledger, *UNIT, *why, "--json").json["spent"]["epsilon"] == 0
+    assert run("ledger", "new-epoch", *ledger, *UNIT, "--declaration", " ", "--approved-by", "x").code == 4
+    # An overlap is not undone by new people: the registry keeps what it paid.
+    registry = next(p for p in run("ledger", "show", *ledger, "--json").json["populations"] if p["population"] == "registry")
+    assert registry["spent"]["epsilon"] == 2.0
+
+
+def test_a_ledger_url_keeps_its_password_to_itself(run: Run, tmp_path: Path, table: Path, schema: Path) -> None:
+    url = "postgresql://me:swordfish@localhost:1/privacy"
+    synth = run("synth", table, "--schema", schema, *PRICE, "--out", tmp_path / "rows.csv", "--ledger", url)
+    shown = run("ledger", "show", "--ledger", url)
+    assert {synth.code, shown.code} <= {2, 4}  # 2 without the extra
+    assert "swordfish" not in synth.out + synth.err + shown.out + shown.err
+    assert not (tmp_path / "rows.csv").exists()
+    assert run("ledger", "show", "--ledger", "mysql://localhost/privacy").code == 4
+
+
 def test_keygen_makes_a_private_and_a_public_key_once(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("cryptography")
     key = tmp_path / "release.key"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,39 +12,59 @@ import pytest
 
 import dpsynth
 from dpsynth.privacy.ledger import Ledger
+from tests.dpsynth.privacy.conftest import Place
 
-# Runs one release and dies at the given execute() call. Says on stdout what the caller had been promised by then;
-# "data" stands for the moment records are looked at.
+# For each (ledger, statement, moment) of the JSON in argv, a fork runs one release and dies there; COMMIT counts as a
+# statement. What the fork told its caller before it died is printed, a line of JSON per fork; "data" stands for the moment
+# records are looked at, and the number at the end for how many statements there were.
 CHILD = """
-import os, signal, sqlite3, sys
+import json, os, signal, sqlite3, sys
 from dpsynth.privacy import ledger as module
-path, kill_at, before = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "before"
-calls = 0
 
-def say(text):
-    os.write(1, (text + "\\n").encode())
-
-class Mortal(sqlite3.Connection):
-    def execute(self, *arguments):
-        global calls
-        calls += 1
-        if calls == kill_at and before:
+def mortal(method, state):
+    def call(*arguments, **more):
+        state["calls"] += 1
+        doomed = state["calls"] == state["kill_at"]
+        if doomed and state["moment"] == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        result = super().execute(*arguments)
-        if calls == kill_at:
+        result = method(*arguments, **more)
+        if doomed:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
+    return call
 
-ledger = module.Ledger.open(path)
-connect = sqlite3.connect
-sqlite3.connect = lambda *a, **k: connect(*a, factory=Mortal, **k)
-ticket = ledger.reserve("p", "person", "1", "1e-6", None, purpose="x", cap=("9", "1e-3"))
-say("reserved")
-ticket = ledger.mark_read(ticket)
-say("data")
-ledger.commit(ticket, outcome="permitted")
-say("committed")
-say(str(calls))
+def release(path, state, say):
+    ledger = module.Ledger.open(path)
+    if path.startswith("postgresql://"):
+        import psycopg
+        psycopg.Connection.execute = mortal(psycopg.Connection.execute, state)
+        psycopg.Connection.commit = mortal(psycopg.Connection.commit, state)
+    else:
+        class Mortal(sqlite3.Connection):
+            execute = mortal(sqlite3.Connection.execute, state)
+        connect = sqlite3.connect
+        sqlite3.connect = lambda *a, **k: connect(*a, factory=Mortal, **k)
+    ticket = ledger.reserve("p", "person", "1", "1e-6", None, purpose="x", cap=("9", "1e-3"))
+    say("reserved")
+    ticket = ledger.mark_read(ticket)
+    say("data")
+    ledger.commit(ticket, outcome="permitted")
+    say("committed")
+    say(str(state["calls"]))
+
+if sys.argv[1].startswith("[[\\"postgresql://"):
+    import psycopg  # once, before the forks
+for path, kill_at, moment in json.loads(sys.argv[1]):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        release(path, {"calls": 0, "kill_at": kill_at, "moment": moment}, lambda text: os.write(writing, (text + " ").encode()))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        told = pipe.read().split()
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), told]))
 """
 
 WRITER = """
@@ -64,42 +85,44 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(dpsynth.__file__).parents[1])}
 
 
-def _run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+def _die(cases: list[tuple[str, int, str]]) -> list[tuple[int, list[str]]]:
+    """Exit status and last words of each case."""
+    command = [sys.executable, "-c", CHILD, json.dumps(cases)]
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    return [(status, told) for status, told in map(json.loads, done.stdout.splitlines())]
 
 
-def test_killed_at_any_step_the_ledger_stays_sound_and_never_forgets_a_charge(tmp_path: Path) -> None:
-    if not hasattr(os, "kill") or sys.platform == "win32":
-        pytest.skip("needs SIGKILL")
-    whole = _run(CHILD, str(Ledger.open(tmp_path / "whole").path), "0", "before").stdout.split()
-    assert whole[:3] == ["reserved", "data", "committed"]
-    for kill_at in range(1, int(whole[3]) + 1):
-        for moment in ("before", "after"):
-            ledger = Ledger.open(tmp_path / f"{kill_at}-{moment}")
-            child = _run(CHILD, str(ledger.path), str(kill_at), moment)
-            assert child.returncode == -9, child.stderr
-            promised = child.stdout.split()
-            ledger.verify()
-            spent = ledger.spent("p", "person")
-            where = f"killed {moment} step {kill_at}, having said {promised}"
-            if "reserved" in promised:
-                assert spent.epsilon == 1, where
-            if "committed" in promised:
-                assert spent.releases == 1, where
-            if "data" in promised:
-                # The charge cannot be taken back any more.
-                unfinished = ledger.show()["populations"][0]["unfinished"]
-                assert not any(ledger.abandon(row["id"]) for row in unfinished), where
-                assert ledger.spent("p", "person").epsilon == 1, where
-            ledger.reserve("p", "person", "1", "1e-6", None, purpose="next")  # the dead process holds no lock
+def test_killed_at_any_step_the_ledger_stays_sound_and_never_forgets_a_charge(place: Place) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork and SIGKILL")
+    [(status, whole)] = _die([(place.new(), 0, "before")])
+    assert (status, whole[:3]) == (0, ["reserved", "data", "committed"])
+    cases = [(place.new(), step, moment) for step in range(1, int(whole[3]) + 1) for moment in ("before", "after")]
+    for (path, step, moment), (status, promised) in zip(cases, _die(cases), strict=True):
+        where = f"killed {moment} step {step}, having said {promised}"
+        assert status == -9, where
+        ledger = Ledger.open(path, create=False)
+        ledger.verify()
+        spent = ledger.spent("p", "person")
+        if "reserved" in promised:
+            assert spent.epsilon == 1, where
+        if "committed" in promised:
+            assert spent.releases == 1, where
+        if "data" in promised:
+            # The charge cannot be taken back any more.
+            unfinished = ledger.show()["populations"][0]["unfinished"]
+            assert not any(ledger.abandon(row["id"]) for row in unfinished), where
+            assert ledger.spent("p", "person").epsilon == 1, where
+        ledger.reserve("p", "person", "1", "1e-6", None, purpose="next")  # the dead process holds no lock
 
 
-def test_eight_writers_together_never_overspend(tmp_path: Path) -> None:
+def test_eight_writers_together_never_overspend(place: Place) -> None:
     writers, requests = 8, 50
-    ledger = Ledger.open(tmp_path / "race")
+    where = place.new()
+    ledger = Ledger.open(where)
     ledger.set_cap("p", "person", 1000, "0.5")
-    command = [sys.executable, "-c", WRITER, str(ledger.path), str(requests)]
+    command = [sys.executable, "-c", WRITER, where, str(requests)]
     pipe = subprocess.PIPE
     children = [subprocess.Popen(command, stdout=pipe, text=True, env=_environment()) for _ in range(writers)]
     granted = sum(int(child.communicate(timeout=120)[0]) for child in children)
