@@ -7,13 +7,10 @@ No cell content raises, and none changes what becomes of another cell.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +18,7 @@ import numpy.typing as npt
 from dpsynth.code_store import MEMORY, CodeStore
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of
+from dpsynth.in_order import in_order
 from dpsynth.marginals import DECLARED, DP, Attribute, CodedTable, Codes, Domain, code_dtype
 from dpsynth.schema import Field, Schema
 
@@ -33,10 +31,8 @@ if TYPE_CHECKING:
 KEYLESS_UNIT = 0
 # The name under which a batch of codes holds its units; no column has an empty name.
 _UNITS = ""
-# Arrow and most of NumPy let go of the interpreter while they work.
-_THREADS = min(4, os.cpu_count() or 1)
-
-_Result = TypeVar("_Result")
+# A column of at most this many values is worth a dictionary in a file.
+_FEW = 4096
 
 
 @dataclass(frozen=True)
@@ -261,7 +257,7 @@ class Encoder:
         Codes of more than ``memory`` bytes are kept in temporary files without a name.
         """
         with CodeStore(self._stored_types, memory) as store:
-            for codes in _in_order(self.encode_batch, batches, _THREADS):
+            for codes in in_order(self.encode_batch, batches):
                 store.append(codes)
             columns = store.finish()
         units = columns.pop(_UNITS, None)
@@ -342,6 +338,44 @@ class Encoder:
         """
         return self._table({name: self._spread(name, codes[name], rng) for name in self.domain.names}, rng, typed=True)
 
+    def decode_batch(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> pa.RecordBatch:
+        """As `decode`, as one Arrow record batch of `arrow_schema`: no cell becomes a Python object."""
+        import pyarrow as pa
+
+        grid = self.spread(codes, rng)
+        arrays = []
+        for name, column in self._columns.items():
+            if isinstance(column, _Levels):
+                arrays.append(_level_array(column.declared, grid[name]))
+                continue
+            cells = grid.pop(name).astype(np.int64)
+            missing = cells >= column.size if column.declared.nullable else None
+            values = column.grid.values(cells if missing is None else np.where(missing, 0, cells), rng)
+            arrays.append(pa.array(values, mask=missing))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema)
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The columns of `decode_batch`: dictionaries of texts, booleans, 64-bit numbers, moments in microseconds.
+
+        Columns of few distinct numbers say so in their metadata, for writers that can make use of it.
+        """
+        import pyarrow as pa
+
+        types = {
+            "boolean": pa.bool_(),
+            "integer": pa.int64(),
+            "number": pa.float64(),
+            "date": pa.timestamp("us"),
+            "datetime": pa.timestamp("us"),
+        }
+        fields = []
+        for name, column in self._columns.items():
+            few = isinstance(column, _Ordered) and column.declared.type != "number" and column.size <= _FEW
+            kind = types.get(column.declared.type, pa.dictionary(pa.int32(), pa.string()))
+            fields.append(pa.field(name, kind, metadata={"repeats": "yes"} if few else None))
+        return pa.schema(fields)
+
     def spread(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> dict[str, Codes]:
         """Codes over ``domain`` -> codes on the grid: a uniform cell of each bin, or its middle one without ``rng``."""
         return {name: self._spread(name, codes[name], rng) for name in self.domain.names}
@@ -350,8 +384,12 @@ class Encoder:
         grid = self.grid_domain[name]
         values = grid.size - grid.nullable
         first = np.array([*self._starts[name], values], dtype=np.int64)
-        width = np.append(np.diff(first), 1)[codes]
-        offset = rng.integers(width) if rng is not None else width // 2
+        widths = np.append(np.diff(first), 1)
+        if widths.max() == 1:
+            return codes
+        width = widths[codes]
+        # A product with a number below one stays below the width, which has far fewer than 53 bits; `rng.integers` takes ten times longer.
+        offset = (rng.random(len(codes)) * width).astype(np.int64) if rng is not None else width // 2
         return (first[codes] + offset).astype(code_dtype(grid.size))
 
     def canonical(self, codes: Mapping[str, Codes]) -> pd.DataFrame:
@@ -398,6 +436,15 @@ def _level_series(declared: Field, codes: npt.NDArray[np.int64], missing: npt.ND
     return pd.Series(texts[np.where(missing, len(declared.levels), codes)], dtype=object)
 
 
+def _level_array(declared: Field, codes: Codes) -> pa.Array:
+    import pyarrow as pa
+
+    missing = codes >= len(declared.levels) if declared.nullable else None
+    if declared.type == "boolean":
+        return pa.array(codes == 1, mask=missing)
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=missing), pa.array(declared.levels, pa.string()))
+
+
 def _ordered_series(declared: Field, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> pd.Series[Any]:
     import pandas as pd
 
@@ -412,21 +459,6 @@ def _pick(batch: pa.RecordBatch, name: str) -> pa.Array:
     if len(places) != 1:
         raise InputError(f"column {name!r} is in the schema but {'not' if not places else 'more than once'} in the table")
     return batch.column(places[0])
-
-
-def _in_order(work: Callable[[Any], _Result], items: Iterable[Any], threads: int) -> Iterator[_Result]:
-    """``work`` on each item, several at once, in the order of the items; never more than a few items are held."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[_Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > threads + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _number_units(keys: pa.Array) -> npt.NDArray[np.int64]:

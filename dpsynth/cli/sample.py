@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import typer
 from dpsynth.cli.console import emit, say
 from dpsynth.cli.exits import OK
 from dpsynth.cli.options import AsJson, Force, Seed
-from dpsynth.cli.tables import check_table_path, write_table
+from dpsynth.cli.progress import Stages
+from dpsynth.cli.tables import check_table_path, write_batches
 from dpsynth.errors import ConfigError
 
 
@@ -30,13 +32,15 @@ def command(
     conditions = _conditions(where or [])
     check_table_path(out, force)
     from dpsynth.model import load
+    from dpsynth.streaming import Chunks
 
-    table = load(model).sample(rows, seed=seed, where=conditions or None)
-    write_table(table, out)
+    chunks = Chunks(load(model), rows, secrets.randbits(32) if seed is None else seed, conditions or None)
+    with Stages() as progress:
+        write_batches(chunks, chunks.schema, out, lambda done: progress("sample", done, rows))
     if as_json:
-        emit({"out": str(out), "n_rows": len(table), "exit_code": OK})
+        emit({"out": str(out), "n_rows": rows, "exit_code": OK})
     else:
-        say(f"{len(table)} synthetic rows in {out}")
+        say(f"{rows} synthetic rows in {out}")
     return OK
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from dpsynth.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _SUFFIXES = (".parquet", ".csv")
 
@@ -44,6 +45,44 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             table.to_parquet(draft, index=False)
         else:
             table.to_csv(draft, index=False)
+
+
+def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, wrote: Callable[[int], None]) -> None:
+    """Write a stream of batches as the suffix says; ``wrote`` is told the rows so far. Memory holds a batch or two."""
+    done = 0
+    with _whole(path) as draft, (_parquet if path.suffix == ".parquet" else _csv)(draft, schema) as write:
+        for batch in batches:
+            write(batch)
+            done += batch.num_rows
+            wrote(done)
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # A dictionary of many values is built and then given up, page by page.
+    listed = [f.name for f in schema if pa.types.is_dictionary(f.type) or (f.metadata or {}).get(b"repeats")]
+    # Without Arrow's own schema in the file a text is a text again when it is read.
+    with pq.ParquetWriter(path, schema.remove_metadata(), use_dictionary=listed, store_schema=False) as writer:
+        yield writer.write_batch
+
+
+@contextmanager
+def _csv(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    import pandas as pd
+    import pyarrow as pa
+
+    # Whole numbers and flags stay what they are beside missing cells.
+    types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        schema.empty_table().to_pandas().to_csv(file, index=False)
+
+        def write(batch: pa.RecordBatch) -> None:
+            batch.to_pandas(types_mapper=types.get).to_csv(file, index=False, header=False)
+
+        yield write
 
 
 def write_text(text: str, path: Path) -> None:

@@ -208,3 +208,39 @@ def test_help_of_every_command_says_what_it_does(run: Run) -> None:
         done = run(*path.split(), "--help")
         assert done.code == 0
         assert command.help and command.help.split()[0] in done.out
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_sample_in_chunks_is_one_table(run: Run, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    from dpsynth import streaming
+
+    monkeypatch.setattr(streaming, "CHUNK_ROWS", 100)
+    out = tmp_path / f"rows.{suffix}"
+    # Rows under a condition are not refined, so they come in chunks.
+    done = run("sample", model, "--rows", 250, "--seed", 1, "--where", "sex=f", "--out", out, "--json")
+    assert done.code == 0
+    assert done.json["n_rows"] == 250
+    table = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
+    assert len(table) == 250
+    assert list(table.columns) == ["age", "sex", "visits"]
+    assert set(table["sex"]) == {"f"}
+    assert table["age"].between(0, 100).all()
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_a_sample_that_fails_midway_leaves_no_file(run: Run, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dpsynth import streaming
+    from dpsynth.errors import ConfigError
+
+    monkeypatch.setattr(streaming, "CHUNK_ROWS", 100)
+    honest = streaming.Chunks.draw
+
+    def broken(self: streaming.Chunks, number: int) -> object:
+        if number == 1:
+            raise ConfigError("no more")
+        return honest(self, number)
+
+    monkeypatch.setattr(streaming.Chunks, "draw", broken)
+    before = set(tmp_path.iterdir())
+    assert run("sample", model, "--rows", 250, "--where", "sex=f", "--out", tmp_path / "rows.parquet").code == 2
+    assert set(tmp_path.iterdir()) == before

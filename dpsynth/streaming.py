@@ -1,0 +1,84 @@
+"""Synthetic rows chunk by chunk, as Arrow batches: a billion rows take the memory of a few chunks.
+
+Each chunk has a seed of its own, so the rows do not depend on threads or on the machine that draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dpsynth.errors import ConfigError
+from dpsynth.in_order import in_order
+from dpsynth.model import SyntheticModel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHUNK_ROWS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """``rows`` rows of ``model``, cut into chunks that can be drawn in any order and anywhere.
+
+    Rows that the model would refine together (see `dpsynth.model.Refinement`) are one chunk; other chunks are drawn from the tree alone.
+    ``where`` is as in `SyntheticModel.sample`.
+    """
+
+    model: SyntheticModel
+    rows: int
+    seed: int
+    where: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.model.encoder is None:
+            raise ConfigError("this model was fitted on coded data and has no encoder; use sample_codes")
+        if self.rows < 1:
+            raise ConfigError(f"rows={self.rows} must be >= 1")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of every chunk."""
+        assert self.model.encoder is not None
+        return self.model.encoder.arrow_schema
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are one chunk."""
+        refinement = self.model.refinement
+        refined = refinement is not None and not self.where and self.rows <= refinement.most_rows
+        return refined or self.rows <= CHUNK_ROWS
+
+    def __len__(self) -> int:
+        return 1 if self.whole else -(-self.rows // CHUNK_ROWS)
+
+    @cached_property
+    def _unrefined(self) -> SyntheticModel:
+        return replace(self.model, refinement=None)
+
+    @cached_property
+    def _codes(self) -> dict[str, int] | None:
+        encoder = self.model.encoder
+        if encoder is None or not self.where:
+            return None
+        return {name: encoder.code_of(name, value) for name, value in self.where.items()}
+
+    def draw(self, number: int) -> pa.RecordBatch:
+        """Chunk ``number`` of ``len(self)``, counted from zero."""
+        encoder = self.model.encoder
+        assert encoder is not None
+        if self.whole:
+            model, rows, seed = self.model, self.rows, self.seed
+        else:
+            model, rows = self._unrefined, min(CHUNK_ROWS, self.rows - number * CHUNK_ROWS)
+            seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0])
+        codes = model.sample_codes(rows, seed=seed, where=self._codes).columns
+        return encoder.decode_batch(codes, np.random.default_rng([seed, 1]))
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return in_order(self.draw, range(len(self)))
