@@ -106,7 +106,7 @@ def taken(table: CodedTable, rows: npt.NDArray[np.integer[Any]]) -> CodedTable:
     with CodeStore({name: codes.dtype for name, codes in table.columns.items()}) as store:
         for start in range(0, len(rows), _TAKEN_AT_ONCE):
             store.append(table.take(rows[start : start + _TAKEN_AT_ONCE]).columns)
-        return CodedTable(table.domain, store.finish())
+        return CodedTable(table.domain, store.finish(), None if table.weights is None else table.weights[rows])
 
 
 def _no_room(error: OSError) -> InputError:

@@ -39,8 +39,17 @@ class Records(Protocol):
         """The same rows over ``domain``, where ``lookups[name][old code]`` is the new code of a column."""
 
 
-def batch_counts(columns: Mapping[str, Codes], lookups: Lookups, domain: Domain, cliques: Sequence[Clique]) -> list[Counts]:
-    """The contingency tables of a batch over each clique, in the codes of ``domain``; counts of two batches add up to those of both."""
+def batch_counts(
+    columns: Mapping[str, Codes],
+    lookups: Lookups,
+    domain: Domain,
+    cliques: Sequence[Clique],
+    weights: npt.NDArray[np.int64] | None = None,
+) -> list[Counts]:
+    """The contingency tables of a batch over each clique, in the codes of ``domain``; counts of two batches add up to those of both.
+
+    ``weights`` are what each row counts; without them one each.
+    """
     tables = [np.zeros(domain.cells(clique), dtype=np.int64) for clique in cliques]
     names = sorted({name for clique in cliques for name in clique})
     rows = len(next(iter(columns.values()))) if columns else 0
@@ -50,8 +59,9 @@ def batch_counts(columns: Mapping[str, Codes], lookups: Lookups, domain: Domain,
         here = [place for place, wanted in enumerate(steps) if wanted == step]
         for start in range(0, rows, step):
             block = {name: _merged(columns[name][start : start + step], lookups.get(name)) for name in names}
+            worth = None if weights is None else weights[start : start + step]
             for place in here:
-                _add(tables[place], [block[name] for name in cliques[place]], domain.shape(cliques[place]), min(step, rows - start))
+                _add(tables[place], [block[name] for name in cliques[place]], domain.shape(cliques[place]), min(step, rows - start), worth)
     return [table.reshape(domain.shape(clique)) for table, clique in zip(tables, cliques, strict=True)]
 
 
@@ -59,9 +69,15 @@ def _merged(codes: Codes, lookup: npt.NDArray[np.integer[Any]] | None) -> npt.ND
     return codes if lookup is None else lookup[codes]
 
 
-def _add(table: Counts, columns: Sequence[npt.NDArray[np.integer[Any]]], shape: Sequence[int], rows: int) -> None:
+def _add(
+    table: Counts,
+    columns: Sequence[npt.NDArray[np.integer[Any]]],
+    shape: Sequence[int],
+    rows: int,
+    weights: npt.NDArray[np.int64] | None,
+) -> None:
     if not columns:
-        table += rows
+        table += rows if weights is None else int(weights.sum())
         return
     index: npt.NDArray[Any] = columns[0]
     if len(columns) > 1:
@@ -70,7 +86,11 @@ def _add(table: Counts, columns: Sequence[npt.NDArray[np.integer[Any]]], shape: 
         for codes, size in zip(columns[1:], shape[1:], strict=True):
             index *= size
             index += codes
-    table += np.bincount(index, minlength=table.size)
+    if weights is None:
+        table += np.bincount(index, minlength=table.size)
+    else:
+        # Exact: sums of whole numbers in a block stay far below 2^53, where floats stop counting.
+        table += np.bincount(index, weights, minlength=table.size).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,7 @@ class LocalRecords:
             name: self.lookups[name].astype(code_dtype(self.domain[name].size))[codes] if name in self.lookups else np.asarray(codes)
             for name, codes in self.table.columns.items()
         }
-        return CodedTable(self.domain, columns)
+        return CodedTable(self.domain, columns, self.table.weights)
 
     def counts(self, cliques: Sequence[Clique]) -> list[Counts]:
         totals: list[Counts] = [np.zeros(self.domain.shape(clique), dtype=np.int64) for clique in cliques]
@@ -103,7 +123,8 @@ class LocalRecords:
         batch_rows = max([_BATCH_ROWS, *(4 * self.domain.cells(clique) for clique in cliques)])
         for start in range(0, self.n_rows, batch_rows):
             batch = {name: self.table.columns[name][start : start + batch_rows] for name in names}
-            for total, part in zip(totals, batch_counts(batch, self.lookups, self.domain, cliques), strict=True):
+            worth = None if self.table.weights is None else self.table.weights[start : start + batch_rows]
+            for total, part in zip(totals, batch_counts(batch, self.lookups, self.domain, cliques, worth), strict=True):
                 total += part
         return totals
 

@@ -19,7 +19,7 @@ from dpsynth.code_store import MEMORY, CodeStore
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of
 from dpsynth.in_order import in_order
-from dpsynth.marginals import DECLARED, DP, Attribute, CodedTable, Codes, Domain, code_dtype
+from dpsynth.marginals import DECLARED, DP, ROW, UNIT, Attribute, CodedTable, Codes, Domain, code_dtype
 from dpsynth.schema import Field, Schema
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Encoder:
 
     def _attribute(self, name: str, size: int, provenance: str) -> Attribute:
         declared = self.schema[name]
-        return Attribute(name, size + declared.nullable, declared.ordered, declared.nullable, provenance)
+        return Attribute(name, size + declared.nullable, declared.ordered, declared.nullable, provenance, UNIT if declared.static else ROW)
 
     @cached_property
     def _declared_starts(self) -> dict[str, tuple[int, ...] | None]:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from dpsynth.errors import ConfigError, SchemaError
 from dpsynth.schema import Field, Schema
 
+# Rounds in which repeated fakes are made anew before a provider is said to have too few.
+_ROUNDS = 30
+
 
 def surrogates(schema: Schema, n: int, seed: int) -> dict[str, npt.NDArray[Any]]:
     """``n`` values for each identifier column: fakes where ``dp:fake`` names a provider of Faker, else keys.
@@ -20,6 +23,33 @@ def surrogates(schema: Schema, n: int, seed: int) -> dict[str, npt.NDArray[Any]]
     if n < 0:
         raise ConfigError(f"n={n} must be >= 0")
     return {field.name: _values(field, n, seed + place) for place, field in enumerate(schema.identifiers)}
+
+
+def surrogates_of_persons(schema: Schema, owners: npt.NDArray[np.int64], seed: int) -> dict[str, npt.NDArray[Any]]:
+    """As `surrogates`, for all identifiers but the unit key; those that are ``dp:static`` are made once per person.
+
+    ``owners`` numbers the person of each row from 0.
+    """
+    persons = int(owners.max()) + 1 if len(owners) else 0
+    made = {}
+    for place, field in enumerate(schema.identifiers):
+        if field.name != schema.unit.field:
+            made[field.name] = _values(field, persons, seed + place)[owners] if field.static else _values(field, len(owners), seed + place)
+    return made
+
+
+def keys(field: Field, n: int, seed: int) -> npt.NDArray[Any]:
+    """``n`` different values for the identifier ``field``."""
+    made = _values(field, n, seed)
+    if field.fake is None:
+        return made
+    for attempt in range(1, _ROUNDS + 1):
+        repeated = np.ones(n, dtype=np.bool_)
+        repeated[np.unique(made.astype(str), return_index=True)[1]] = False
+        if not repeated.any():
+            return made
+        made[repeated] = _values(field, int(repeated.sum()), seed + 7919 * attempt)
+    raise SchemaError(f"field {field.name!r} has dp:fake={field.fake!r}, which has too few values for {n} different keys; remove dp:fake")
 
 
 def _values(field: Field, n: int, seed: int) -> npt.NDArray[Any]:

@@ -24,6 +24,16 @@ DECLARED = "declared"
 DP = "dp"
 PROVENANCES = (DECLARED, DP)
 
+ROW = "row"
+UNIT = "unit"
+COUNT = "count"
+SCOPES = (ROW, UNIT, COUNT)
+
+
+def count_name(unit: str) -> str:
+    """Name of the column that says how many rows a ``unit`` has."""
+    return f"rows per {unit}"
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -31,6 +41,8 @@ class Attribute:
 
     ``ordered`` codes may be merged into contiguous bins. With ``nullable`` the last code means *missing* and is never merged with a value.
     ``provenance`` says where the codes come from: ``declared`` in the public schema, or ``dp`` (paid for). It is never ``data``.
+    ``scope``: a ``row`` column may differ between the rows of a unit, a ``unit`` column is the same in all of them, and the ``count``
+    column is how many rows the unit has (code 0 is one row).
     """
 
     name: str
@@ -38,8 +50,11 @@ class Attribute:
     ordered: bool = False
     nullable: bool = False
     provenance: str = DECLARED
+    scope: str = ROW
 
     def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise ConfigError(f"scope={self.scope!r} must be one of {SCOPES}")
         if self.size < 1:
             raise ConfigError(f"column {self.name!r} has size={self.size}; a domain needs at least one level")
         if self.provenance not in PROVENANCES:
@@ -69,6 +84,16 @@ class Domain:
     @cached_property
     def _by_name(self) -> dict[str, Attribute]:
         return {attribute.name: attribute for attribute in self.attributes}
+
+    @cached_property
+    def unit_axes(self) -> tuple[int, ...]:
+        """Positions of the columns that belong to a unit rather than to a row; empty where rows are modelled on their own."""
+        return tuple(i for i, attribute in enumerate(self.attributes) if attribute.scope != ROW)
+
+    @cached_property
+    def count_axis(self) -> int | None:
+        """Position of the column that says how many rows a unit has."""
+        return next((i for i, attribute in enumerate(self.attributes) if attribute.scope == COUNT), None)
 
     def __getitem__(self, name: str) -> Attribute:
         try:
@@ -109,10 +134,11 @@ def code_dtype(size: int) -> npt.DTypeLike:
 
 @dataclass(frozen=True)
 class CodedTable:
-    """Columns of codes over a domain; all the same length."""
+    """Columns of codes over a domain; all the same length. ``weights``: what each row counts, a whole number; one each if None."""
 
     domain: Domain
     columns: Mapping[str, Codes]
+    weights: npt.NDArray[np.int64] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -120,17 +146,21 @@ class CodedTable:
 
     def take(self, rows: npt.NDArray[Any]) -> CodedTable:
         """The rows with these positions (or this boolean mask)."""
-        return CodedTable(self.domain, {name: codes[rows] for name, codes in self.columns.items()})
+        columns = {name: codes[rows] for name, codes in self.columns.items()}
+        return CodedTable(self.domain, columns, None if self.weights is None else self.weights[rows])
 
 
 def count(table: CodedTable, clique: Sequence[str]) -> Counts:
-    """Exact contingency table over ``clique``, shape ``domain.shape(clique)``. Touches records: only the kernel calls it on private
+    """Exact contingency table over ``clique`` (weighted, if the table is), shape ``domain.shape(clique)``. Touches records: only the kernel calls it on private
     ones.
     """
     shape = table.domain.shape(clique)
     if not clique:
-        return np.array(table.n_rows, dtype=np.int64)
+        return np.array(table.n_rows if table.weights is None else table.weights.sum(), dtype=np.int64)
     index = flat_index([table.columns[name] for name in clique], shape)
+    if table.weights is not None:
+        # Exact: sums of whole numbers stay below 2^53, where floats stop counting (3e11 units of 27,720 parts).
+        return np.bincount(index, table.weights, minlength=math.prod(shape)).astype(np.int64).reshape(shape)
     return np.bincount(index, minlength=math.prod(shape)).astype(np.int64, copy=False).reshape(shape)
 
 
@@ -194,4 +224,4 @@ class Recoding:
         columns = dict(table.columns)
         for name, levels in self.levels.items():
             columns[name] = levels.astype(code_dtype(merged[name].size))[table.columns[name]]
-        return CodedTable(merged, columns)
+        return CodedTable(merged, columns, table.weights)

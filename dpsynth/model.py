@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.marginals import Attribute, CodedTable, Domain, Measurement, Recoding, code_dtype
+from dpsynth.persons import Persons, draw, longitudinal, rows_per_unit
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import JunctionTree
 from dpsynth.pgm.refine import rake, thin
-from dpsynth.pgm.sampling import sample, systematic_groups
+from dpsynth.pgm.sampling import sample, told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,8 @@ class SyntheticModel:
     """A distribution over the columns of ``domain``.
 
     The graphical model lives on merged levels (``recoding``); ``within`` holds, per merged column, the weights by which a merged level is
-    told apart again. ``total`` estimates the number of rows of the training table.
+    told apart again. ``total`` estimates the number of rows of the training table, or of its units where the domain has unit columns:
+    then the distribution is that of a unit drawn at random and one of its rows, and samples are whole units (see `dpsynth.persons`).
     """
 
     synthesizer: str
@@ -96,10 +98,15 @@ class SyntheticModel:
     @property
     def rows(self) -> int:
         """Estimated number of training rows, at least 1."""
-        return max(1, round(self.total))
+        return max(1, round(self.total * rows_per_unit(self))) if self.domain.unit_axes else max(1, round(self.total))
 
     def sample_codes(self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None) -> CodedTable:
-        """``rows`` coded records; ``where`` fixes columns to codes of ``domain`` (exact under the model, not by rejection)."""
+        """``rows`` coded records; ``where`` fixes columns to codes of ``domain`` (exact under the model, not by rejection).
+
+        Where rows come as units, whole units are drawn, so their rows are about as many as asked for: see `sample_units`.
+        """
+        if self.domain.unit_axes:
+            return self.sample_units(rows, seed=seed, where=where).table
         if rows < 0:
             raise ConfigError(f"rows={rows} must be >= 0")
         rng = np.random.default_rng(seed)
@@ -115,23 +122,34 @@ class SyntheticModel:
             if name in conditions:
                 fine = np.full(rows, conditions[name], dtype=np.int64)
             elif name in self.recoding.levels:
-                fine = self._told_apart(name, codes, rng)
+                fine = told_apart(codes, self.recoding.levels[name], self.within[name], rng)
             else:
                 fine = codes
             columns[name] = fine.astype(code_dtype(attribute.size))
         return CodedTable(self.domain, columns)
 
+    def sample_units(self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None) -> Persons:
+        """Whole units with about ``rows`` rows together; with ``where`` every one of their rows fulfils it."""
+        if rows < 0:
+            raise ConfigError(f"rows={rows} must be >= 0")
+        conditions = dict(where or {})
+        return draw(self, self._conditioned(conditions), rows, np.random.default_rng(seed), conditions)
+
     def sample(self, rows: int | None = None, *, seed: int | None = None, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """``rows`` records as a pandas table (default: as many as the training table had, by the noisy estimate).
 
-        ``where={"fraud": "yes"}`` draws from the distribution given those values.
+        ``where={"fraud": "yes"}`` draws from the distribution given those values. Rows that come as persons bear a new key each, in the
+        column of ``dp:unit.field``; rows of one person stand together.
         """
         if self.encoder is None:
             raise ConfigError("this model was fitted on coded data and has no encoder; use sample_codes")
         codes = None if where is None else {name: self.encoder.code_of(name, value) for name, value in where.items()}
         n = self.rows if rows is None else rows
+        rng = np.random.default_rng(None if seed is None else [seed, 1])
+        if self.domain.unit_axes:
+            return longitudinal(self.encoder, self.sample_units(n, seed=seed, where=codes), rng)
         table = self.sample_codes(n, seed=seed, where=codes)
-        return self.encoder.decode(table.columns, np.random.default_rng(None if seed is None else [seed, 1]))
+        return self.encoder.decode(table.columns, rng)
 
     def marginal(self, columns: Sequence[str]) -> MarginalEstimate:
         """Counts over ``columns``, in that order, with a standard error for each."""
@@ -215,21 +233,6 @@ class SyntheticModel:
         if not beliefs.tables or beliefs.tables[0].sum() <= 0.0:
             raise ConfigError(f"the model gives no probability to the condition on {', '.join(conditions)}")
         return beliefs
-
-    def _told_apart(self, name: str, codes: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Fine levels for merged ``codes``, by the weights inside each merged level."""
-        levels = self.recoding.levels[name]
-        order = np.argsort(levels, kind="stable")
-        sizes = np.bincount(levels)
-        width = int(sizes.max())
-        starts = np.cumsum(sizes) - sizes
-        position = np.arange(len(levels)) - starts[levels[order]]
-        weights = np.zeros((len(sizes), width))
-        weights[levels[order], position] = self.within[name][order]
-        empty = weights.sum(axis=1) <= 0.0
-        weights[empty] = np.arange(width) < sizes[empty][:, None]
-        fine: npt.NDArray[np.int64] = order[starts[codes] + systematic_groups(codes, weights, rng)]
-        return fine
 
     def _full_marginal(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
         """Marginal over full levels: the merged marginal, each merged cell spread by the weights within."""
@@ -336,6 +339,7 @@ def _check_restored(model: SyntheticModel) -> None:
         and tree.sizes == tuple(a.size for a in model.model_domain)
         and {a for clique in tree.cliques for a in clique} == set(range(len(domain)))
         and len(tree.cliques) == len(tree.parents) == len(tree.separators)
+        and tree.starts_with(domain.unit_axes)
         and all(
             parent < i and (set(separator) == set(tree.cliques[i]) & set(tree.cliques[parent]) if i else parent == -1)
             for i, (parent, separator) in enumerate(zip(tree.parents, tree.separators, strict=True))

@@ -308,7 +308,7 @@ def _recipe(synthesizer: str | Synthesizer, schema: Schema, budget: PrivacyBudge
     if not isinstance(synthesizer, str):
         return synthesizer
     if synthesizer == "auto":
-        return choose(schema.rows, len(schema.modelled), schema.unit.max_rows, budget, fast=fast)
+        return choose(schema.rows, len(schema.modelled), 1 if schema.unit.by_person else schema.unit.max_rows, budget, fast=fast)
     if fast and synthesizer == Adaptive.name:
         return Adaptive(refine=False)
     if fast:
@@ -340,27 +340,35 @@ def _claim(schema: Schema, budget: PrivacyBudget) -> Claim:
 def _toy(recipe: Synthesizer, schema: Schema, budget: PrivacyBudget) -> Any:
     from dpsynth.toy_mechanism import ToyMechanism
 
-    return ToyMechanism(recipe, budget, schema.unit.name, schema.unit.max_rows, schema.neighbours)
+    return ToyMechanism(recipe, budget, schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
 
 
 def _draw(model: SyntheticModel, schema: Schema, rows: int | None, seed: int) -> tuple[pd.DataFrame, str]:
     """Synthetic rows in schema order with new identifiers, and where their number comes from."""
-    from dpsynth.identifiers import surrogates
+    from dpsynth.identifiers import surrogates, surrogates_of_persons
 
     n, where = (rows, "caller") if rows is not None else (schema.rows, "schema") if schema.rows else (model.rows, "dp")
     table = model.sample(n, seed=seed)
-    made = surrogates(schema, n, seed)
+    made = surrogates_of_persons(schema, _owners(table, schema), seed) if schema.unit.by_person else surrogates(schema, n, seed)
     for place, declared in enumerate(schema.fields):
         if declared.name in made:
             table.insert(place, declared.name, made[declared.name])
     return table, where
 
 
+def _owners(table: pd.DataFrame, schema: Schema) -> npt.NDArray[np.int64]:
+    """The number of the synthetic person of each row, from 0."""
+    import pandas as pd
+
+    return pd.factorize(table[schema.unit.field])[0].astype("int64")
+
+
 def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, control: Any) -> dict[str, Any]:
     """Train, control and synthetic at the one granularity that audits compare: the public grid."""
     from dpsynth.encode import Encoder
+    from dpsynth.persons import with_counts
     from dpsynth.sources import open_source
-    from dpsynth.toy_mechanism import audit_columns
+    from dpsynth.toy_mechanism import audit_columns, count_column
 
     read = private.read_for_audit()
     encoder = Encoder(schema)
@@ -372,13 +380,19 @@ def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, control: 
         other, other_units = _control_table(encoder, control)
         _refuse_overlap(train, other, read.train_units, other_units if schema.unit.field else None)
         members = None
-    made = Encoder(replace(schema, unit=Unit(schema.unit.name), primary_key=()))
-    synthetic = made.canonical(made.encode(open_source(parquet, made.columns)).codes)
+    made = encoder if schema.unit.by_person else Encoder(replace(schema, unit=Unit(schema.unit.name), primary_key=()))
+    drawn = made.encode(open_source(parquet, made.columns))
+    synthetic, columns = made.canonical(drawn.codes), audit_columns(schema)
+    if schema.unit.by_person and drawn.units is not None:
+        # The number of a person's rows can be seen in the release, so the attacks may use it.
+        pairs = ((train, read.train_units), (other, other_units), (synthetic, drawn.units))
+        train, other, synthetic = (with_counts(table, units, schema) for table, units in pairs)
+        columns = (*columns, count_column(schema))
     return {
         "train": train,
         "control": other,
         "synthetic": synthetic,
-        "columns": audit_columns(schema),
+        "columns": columns,
         "train_units": read.train_units,
         "control_units": other_units,
         "members": members,
@@ -388,7 +402,8 @@ def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, control: 
 def _control_table(encoder: Encoder, control: Any) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
     import numpy as np
 
-    from dpsynth.privacy.unit import bounded_rows
+    from dpsynth.marginals import UNIT
+    from dpsynth.privacy.unit import bounded_rows, row_order, settled
     from dpsynth.sources import open_source
 
     encoded = encoder.encode(open_source(control, encoder.columns))
@@ -396,7 +411,12 @@ def _control_table(encoder: Encoder, control: Any) -> tuple[pd.DataFrame, npt.ND
         return encoder.canonical(encoded.codes), np.arange(encoded.n_rows, dtype=np.int64)
     kept = encoded.take(bounded_rows(encoded.units, encoder.schema.unit.max_rows, secrets.randbits(128)))
     units = kept.units if kept.units is not None else np.arange(kept.n_rows, dtype=np.int64)
-    return encoder.canonical(kept.codes), units
+    order, grid = row_order(units, secrets.randbits(128)), encoder.grid_domain
+    codes = {
+        name: settled(column, units, order, grid[name].size - 1 if grid[name].nullable else None) if grid[name].scope == UNIT else column
+        for name, column in kept.codes.items()
+    }
+    return encoder.canonical(codes), units
 
 
 def _refuse_overlap(

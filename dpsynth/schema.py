@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dpsynth.errors import SchemaError
-from dpsynth.marginals import DP
+from dpsynth.marginals import DP, count_name
 
 Bound = int | float | date
 """A declared value of an ordered column; ``date`` includes ``datetime`` (naive, UTC)."""
@@ -33,6 +33,11 @@ RESOLUTIONS = {
 TRUE_VALUES = ("true", "True", "TRUE", "1")
 FALSE_VALUES = ("false", "False", "FALSE", "0")
 
+WEIGHTS = (ROWS, PERSON) = ("rows", "person")
+
+LARGEST_PERSON = 10_000
+"""Most rows of one person that can be modelled as a person's."""
+
 MAX_LEVELS = 65_535
 """Most cells of one column, so that codes and a missing level fit in 16 bits."""
 
@@ -45,17 +50,32 @@ class Unit:
     """Who is protected.
 
     Without ``field`` one row is one unit. With it, a unit is all rows that share the value of that column.
+    ``weights``: ``rows`` counts each row once; ``person`` gives each unit the weight one, models its rows as the rows of
+    a person, and writes persons. ``order`` then names a date or number that ascends within a person.
     """
 
     name: str
     field: str | None = None
     max_rows: int = 1
+    weights: str = ROWS
+    order: str | None = None
+
+    @property
+    def by_person(self) -> bool:
+        """Whether synthetic rows come as persons."""
+        return self.weights == PERSON
 
     def __post_init__(self) -> None:
         if self.max_rows < 1:
             raise SchemaError(f"dp:unit.maxRows={self.max_rows} must be >= 1")
         if self.field is None and self.max_rows != 1:
             raise SchemaError(f"dp:unit.maxRows={self.max_rows} needs dp:unit.field; without it one row is one {self.name}")
+        if self.weights not in WEIGHTS:
+            raise SchemaError(f"dp:unit.weights={self.weights!r} must be one of {', '.join(WEIGHTS)}")
+        if self.by_person and not 1 < self.max_rows <= LARGEST_PERSON:
+            raise SchemaError(f'dp:unit.weights="person" needs dp:unit.maxRows from 2 to {LARGEST_PERSON}, not {self.max_rows}')
+        if self.order is not None and not self.by_person:
+            raise SchemaError('dp:unit.order needs dp:unit.weights="person"; other rows belong to nobody')
 
 
 @dataclass(frozen=True)
@@ -65,7 +85,7 @@ class Field:
     ``nullable``: missing is a level of its own. ``other``: the declared category for what is not in the list.
     ``unseen``: the value for cells that fit nowhere when there is neither (default: the first category, false, or the
     minimum). ``bins``: how many equal bins, their edges, ``"dp"`` (found under the budget), or None for the default
-    rule. ``resolution``: a unit of time for dates, a step for numbers.
+    rule. ``resolution``: a unit of time for dates, a step for numbers. ``static``: the same in all rows of a person.
     """
 
     name: str
@@ -89,6 +109,7 @@ class Field:
     format: str | None = None
     fake: str | None = None
     group: bool = False
+    static: bool = False
 
     @property
     def has_bounds(self) -> bool:
@@ -293,6 +314,7 @@ class Field:
             "dp:resolution": self.resolution,
             "dp:fake": self.fake,
             "dp:group": self.group or None,
+            "dp:static": self.static or None,
         }
         return {**out, **{key: value for key, value in optional.items() if value is not None}}
 
@@ -342,6 +364,29 @@ class Schema:
         for name in self.primary_key:
             if name not in names:
                 raise SchemaError(f"primaryKey names {name!r}, which is not among the fields")
+        self._check_persons()
+
+    def _check_persons(self) -> None:
+        """What is declared about the rows of a person fits together."""
+        unit = self.unit
+        if not unit.by_person:
+            for field in self.fields:
+                if field.static:
+                    raise SchemaError(
+                        f'field {field.name!r} is dp:static, which needs dp:unit.weights="person"; other rows belong to nobody'
+                    )
+            return
+        if count_name(unit.name) in self._by_name:
+            raise SchemaError(f"field {count_name(unit.name)!r} has the name of the modelled number of rows; rename the field")
+        if unit.order is None:
+            return
+        if unit.order not in self._by_name:
+            raise SchemaError(f"dp:unit.order={unit.order!r} is not a field")
+        ordered = self[unit.order]
+        if not ordered.has_bounds or ordered.static or ordered.role == "identifier":
+            raise SchemaError(
+                f"field {unit.order!r} is dp:unit.order, so it must be a number or a date that is neither static nor an identifier"
+            )
 
     def __getitem__(self, name: str) -> Field:
         try:
@@ -403,7 +448,7 @@ class Schema:
         return cls(
             dataset=dataset["id"],
             population=dataset["population"],
-            unit=Unit(unit["name"], unit.get("field"), int(unit.get("maxRows", 1))),
+            unit=Unit(unit["name"], unit.get("field"), int(unit.get("maxRows", 1)), unit.get("weights", ROWS), unit.get("order")),
             fields=tuple(_field(item, missing) for item in data["fields"]),
             title=data.get("title", ""),
             description=data.get("description", ""),
@@ -416,7 +461,9 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; ``from_dict`` reads it back to an equal schema."""
-        unit = {"name": self.unit.name, "maxRows": self.unit.max_rows}
+        unit: dict[str, Any] = {"name": self.unit.name, "maxRows": self.unit.max_rows}
+        unit |= {"weights": self.unit.weights} if self.unit.by_person else {}
+        unit |= {"order": self.unit.order} if self.unit.order is not None else {}
         dataset: dict[str, Any] = {"id": self.dataset, "population": self.population}
         optional = {
             "title": self.title or None,
@@ -444,8 +491,15 @@ class Schema:
             advice.append('no field has "dp:role": "quasi"; singling-out and inference audits need what an attacker may know')
         if "sensitive" not in roles and "target" not in roles:
             advice.append('no field has "dp:role": "sensitive" or "target"; attribute inference has nothing to guess')
-        if self.unit.max_rows > 20:
-            advice.append(f"dp:unit.maxRows={self.unit.max_rows} multiplies the noise by as much; a smaller cap often does better")
+        if self.unit.max_rows > 20 and not self.unit.by_person:
+            advice.append(
+                f"dp:unit.maxRows={self.unit.max_rows} multiplies the noise by as much; "
+                'a smaller cap often does better, and "weights": "person" has no such price'
+            )
+        if self.unit.by_person and not any(field.static for field in self.modelled):
+            advice.append(
+                'no field is "dp:static": true; what stays the same in all rows of a person (sex, birth year) will change from row to row'
+            )
         if self.unit.field is None and self.identifiers:
             advice.append("there are identifiers but no dp:unit.field; if a person can have several rows, name their key")
         if self.rows is None and self.neighbours == "add_remove":
@@ -585,6 +639,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         format=item.get("format"),
         fake=item.get("dp:fake"),
         group=item.get("dp:group", False),
+        static=item.get("dp:static", False),
     )
 
 

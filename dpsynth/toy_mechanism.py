@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from audits import Claim, Column
+from dpsynth.marginals import count_name
 from dpsynth.privacy import PrivacyBudget, PrivateData
 from dpsynth.privacy.noise import Hook, release_noise
 from dpsynth.schema import Schema
@@ -29,6 +30,8 @@ _FIELDS: list[dict[str, Any]] = [
     {"name": "visits", "type": "integer", "constraints": {"minimum": 0, "maximum": 9}},
     {"name": "cost", "type": "number", "constraints": {"minimum": 0, "maximum": 1000}, "dp:bins": "dp"},
 ]
+# What stays the same within a person, where rows come as persons: a column of each kind of what is counted.
+_STATIC = ("sex", "smoker", "age")
 _SAMPLED_ROWS = 50
 
 
@@ -43,6 +46,7 @@ class ToyMechanism:
     unit: str
     max_rows: int
     neighbours: str
+    weights: str = "rows"
 
     @property
     def name(self) -> str:
@@ -63,7 +67,9 @@ class ToyMechanism:
         unit: dict[str, Any] = {"name": self.unit}
         if self.unit_field is not None:
             fields = [{"name": self.unit_field, "type": "string", "dp:role": "identifier"}, *fields]
-            unit |= {"field": self.unit_field, "maxRows": self.max_rows}
+            unit |= {"field": self.unit_field, "maxRows": self.max_rows, "weights": self.weights}
+            if self.weights == "person":
+                fields = [{**field, "dp:static": True} if field["name"] in _STATIC else field for field in fields]
         return Schema.from_dict(
             {
                 "fields": fields,
@@ -102,3 +108,8 @@ def audit_columns(schema: Schema) -> tuple[Column, ...]:
             )
         )
     return tuple(columns)
+
+
+def count_column(schema: Schema) -> Column:
+    """How many rows the person of a row has: what audits see of persons, besides the columns."""
+    return Column(count_name(schema.unit.name), "ordered", "quasi", minimum=1.0, maximum=float(schema.unit.max_rows))

@@ -19,6 +19,8 @@ NAME = "recomposition"
 _TOLERANCE = 1e-7
 _FORMS = ("marginal", "residual", "total", "scores", "histogram")
 _NEIGHBOURS = ("add_remove", "replace_one")
+# What the rows of one unit count: one each, or one all together.
+_WEIGHTS = ("rows", "person")
 _SHOWN = 50
 
 
@@ -103,7 +105,8 @@ def least_sensitivity(event: Mapping[str, Any], sizes: Mapping[str, int], max_ro
     """Smallest L2 sensitivity that the concatenated tables of a Gaussian event can have: a bound below it is wrong.
 
     One unit's ``max_rows`` rows may all fall into one cell of every table at once; under replace-one they may move
-    from there to the cell that differs most. Each table adds its square.
+    from there to the cell that differs most. Each table adds its square. Where a unit's rows weigh one together, that is
+    what one row alone can do.
     """
     scale = _number(event, "scale") if "scale" in event else 1.0
     total = 0.0
@@ -165,6 +168,7 @@ def _reprice(transcript: Mapping[str, Any], claim: Claim) -> tuple[list[dict[str
     _check_header(transcript, claim, problems)
     unit = transcript["unit"]
     sizes = {str(item["name"]): int(item["size"]) for item in transcript["domain"]}
+    together = int(unit["max_rows"]) if unit.get("weights", "rows") == "rows" else 1
     budget = _number(transcript["budget"], "rho")
     spent: list[float] = []
     steps: list[tuple[str, float]] = []
@@ -178,7 +182,7 @@ def _reprice(transcript: Mapping[str, Any], claim: Claim) -> tuple[list[dict[str
         if declared < implied * (1.0 - _TOLERANCE):
             problem("rho is less than the event's own noise and sensitivity cost")
         if event["kind"] == "gaussian":
-            _check_gaussian(event, sizes, int(unit["max_rows"]), str(unit["neighbours"]), problem)
+            _check_gaussian(event, sizes, together, str(unit["neighbours"]), problem)
         elif event["kind"] == "exponential":
             if _number(event, "candidates") < 1 or _number(event, "score_sensitivity") <= 0:
                 problem("a selection needs candidates and a score sensitivity above 0")
@@ -202,6 +206,8 @@ def _check_header(transcript: Mapping[str, Any], claim: Claim, problems: list[di
         raise _Unpriced("the transcript's schema version is unknown")
     if unit["neighbours"] not in _NEIGHBOURS:
         raise _Unpriced("the transcript's neighbour relation is unknown")
+    if unit.get("weights", "rows") not in _WEIGHTS:
+        raise _Unpriced("the transcript's weights of rows are unknown")
     if unit["neighbours"] != claim.neighbours:
         problem("the transcript's neighbour relation is not the claim's")
     if unit["name"] != claim.unit:

@@ -1,6 +1,12 @@
 """Junction trees on attribute bit masks: triangulate, keep the maximal cliques, join them by separators.
 
 Koller and Friedman 2009, chapter 10. Two elimination rules are tried (fewest fill edges, lightest clique) and the smaller tree is kept.
+
+A tree can be made to start with some attributes (``first``): they fill the cliques at the root, and no clique below adds another of them,
+so that they are drawn, exactly, before all others and those others given them. Such a tree has a strong root (Jensen, Jensen and Dittmer
+1994, "From influence diagrams to junction trees"): eliminate the others first, as if a helper attribute of one level was linked to all of
+``first``; cliques that hold the helper hold nothing but ``first`` and are connected; root the tree at one of them. An attribute of
+``first`` shares a clique with the helper, so every clique that holds it below has it from its parent.
 """
 
 from __future__ import annotations
@@ -30,6 +36,14 @@ class JunctionTree:
     def cells(self) -> int:
         return sum(math.prod(self.sizes[a] for a in clique) for clique in self.cliques)
 
+    def starts_with(self, first: Iterable[int]) -> bool:
+        """Whether no clique adds one of ``first`` unless it holds nothing else."""
+        starting = set(first)
+        return all(
+            set(clique) <= starting or not starting & (set(clique) - set(separator))
+            for clique, separator in zip(self.cliques, self.separators, strict=True)
+        )
+
     def home(self, attributes: Iterable[int]) -> int | None:
         """The smallest clique that contains all ``attributes``, or None."""
         wanted = set(attributes)
@@ -37,30 +51,42 @@ class JunctionTree:
         return min(fits, key=lambda i: math.prod(self.sizes[a] for a in self.cliques[i])) if fits else None
 
 
-def junction_tree(sizes: Sequence[int], cliques: Iterable[Iterable[int]]) -> JunctionTree:
-    """The smaller of the min-fill and the min-weight junction tree in which each of ``cliques`` fits into one table."""
-    masks = _maximal(cliques, sizes)
+def junction_tree(sizes: Sequence[int], cliques: Iterable[Iterable[int]], first: Sequence[int] = ()) -> JunctionTree:
+    """The smaller of the min-fill and the min-weight junction tree in which each of ``cliques`` fits into one table.
+
+    With ``first`` the tree starts with those attributes, see above.
+    """
+    masks = _maximal(cliques, sizes, first)
     return _assemble(sizes, masks)
 
 
-def tree_cells(sizes: Sequence[int], cliques: Iterable[Iterable[int]]) -> int:
+def tree_cells(sizes: Sequence[int], cliques: Iterable[Iterable[int]], first: Sequence[int] = ()) -> int:
     """Total cells of `junction_tree` without building the tree; the measure of what a model costs in memory and time."""
-    logs = [math.log(size) if size > 1 else 0.0 for size in sizes]
-    return sum(math.prod(sizes[a] for a in _bits(mask)) for mask in _maximal(cliques, sizes, logs))
+    helped = [*sizes, 1]
+    return sum(math.prod(helped[a] for a in _bits(mask)) for mask in _maximal(cliques, sizes, first))
 
 
-def _maximal(cliques: Iterable[Iterable[int]], sizes: Sequence[int], logs: list[float] | None = None) -> list[int]:
-    """Maximal cliques, as bit masks, of the better triangulation; every attribute is in one."""
-    weights = logs if logs is not None else [math.log(size) if size > 1 else 0.0 for size in sizes]
+def _maximal(cliques: Iterable[Iterable[int]], sizes: Sequence[int], first: Sequence[int]) -> list[int]:
+    """Maximal cliques, as bit masks, of the better triangulation; every attribute is in one. Bit ``len(sizes)`` is the helper's."""
+    weights = [math.log(size) if size > 1 else 0.0 for size in sizes]
     neighbours = [0] * len(sizes)
     for clique in cliques:
         mask = sum(1 << a for a in set(clique))
         for a in _bits(mask):
             neighbours[a] |= mask & ~(1 << a)
+    starting = sum(1 << a for a in set(first))
+    stages = [(1 << len(sizes)) - 1]
+    if starting:
+        helper = 1 << len(sizes)
+        for a in _bits(starting):
+            neighbours[a] |= helper
+        neighbours.append(starting)
+        weights.append(0.0)
+        stages = [stages[0] & ~starting, starting, helper]
     best: list[int] = []
     best_cells = math.inf
     for by_fill in (False, True):
-        found = _eliminate(list(neighbours), weights, by_fill)
+        found = _eliminate(list(neighbours), weights, by_fill, stages)
         # Capped where floats end: trees of that size are only ever refused.
         cells = sum(math.exp(min(700.0, sum(weights[a] for a in _bits(mask)))) for mask in found)
         if cells < best_cells * (1.0 - 1e-9):
@@ -68,13 +94,17 @@ def _maximal(cliques: Iterable[Iterable[int]], sizes: Sequence[int], logs: list[
     return best
 
 
-def _eliminate(neighbours: list[int], weights: list[float], by_fill: bool) -> list[int]:
+def _eliminate(neighbours: list[int], weights: list[float], by_fill: bool, stages: list[int]) -> list[int]:
+    """Cliques of an elimination of all attributes of one stage after another."""
     count = len(neighbours)
     left = (1 << count) - 1
     cost = [_cost(a, neighbours, weights, by_fill) for a in range(count)]
     found: list[int] = []
+    waiting = list(stages)
     while left:
-        vertex = min(_bits(left), key=lambda a: cost[a])
+        while not left & waiting[0]:
+            waiting.pop(0)
+        vertex = min(_bits(left & waiting[0]), key=lambda a: cost[a])
         around = neighbours[vertex]
         clique = around | 1 << vertex
         if not any(clique & ~other == 0 for other in found):
@@ -105,8 +135,10 @@ def _assemble(sizes: Sequence[int], masks: list[int]) -> JunctionTree:
     count = len(masks)
     if not count:
         return JunctionTree(tuple(sizes), (), (), ())
-    cells = [math.prod(sizes[a] for a in _bits(mask)) for mask in masks]
-    root = max(range(count), key=lambda i: cells[i])
+    helped = [*sizes, 1]
+    helper = 1 << len(sizes)
+    cells = [math.prod(helped[a] for a in _bits(mask)) for mask in masks]
+    root = max(range(count), key=lambda i: (masks[i] & helper, cells[i]))
     order, parent_of = [root], {root: -1}
     link = {i: (root, (masks[i] & masks[root]).bit_count()) for i in range(count) if i != root}
     while link:
@@ -120,7 +152,7 @@ def _assemble(sizes: Sequence[int], masks: list[int]) -> JunctionTree:
     position = {clique: place for place, clique in enumerate(order)}
 
     def axes(mask: int) -> Axes:
-        return tuple(sorted(_bits(mask), key=lambda a: (sizes[a], a)))
+        return tuple(sorted(_bits(mask & ~helper), key=lambda a: (sizes[a], a)))
 
     return JunctionTree(
         tuple(sizes),

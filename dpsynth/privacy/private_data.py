@@ -19,11 +19,34 @@ import numpy.typing as npt
 from dpsynth.code_store import taken
 from dpsynth.counting import LocalRecords, Records
 from dpsynth.errors import BudgetError, ConfigError
-from dpsynth.marginals import Clique, CodedTable, Counts, Domain, Measurement, Recoding, centred, code_dtype, residual_norm
+from dpsynth.marginals import (
+    COUNT,
+    UNIT,
+    Attribute,
+    Clique,
+    CodedTable,
+    Counts,
+    Domain,
+    Measurement,
+    Recoding,
+    centred,
+    code_dtype,
+    count_name,
+    residual_norm,
+)
 from dpsynth.privacy import bins, noise
 from dpsynth.privacy.budget import Filter, PrivacyBudget
 from dpsynth.privacy.transcript import Transcript
-from dpsynth.privacy.unit import PrivacyUnit, bounded_rows, keyed_uniform, row_digests
+from dpsynth.privacy.unit import (
+    PrivacyUnit,
+    bounded_rows,
+    keyed_uniform,
+    row_digests,
+    row_order,
+    row_weights,
+    rows_per_unit,
+    settled,
+)
 
 if TYPE_CHECKING:
     from dpsynth.encode import Encoder
@@ -112,7 +135,7 @@ class PrivateData:
         if before_reading is not None:
             before_reading()
         encoded = encoder.encode(batches)
-        unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours)
+        unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
         table = CodedTable(encoder.grid_domain, encoded.codes)
         private = cls.of_codes(table, budget, unit=unit, unit_ids=encoded.units, cohort=cohort, hook=hook)
         private._encoder = encoder
@@ -141,6 +164,8 @@ class PrivateData:
             keep = bounded_rows(unit_ids, unit.max_rows, key, row_digests(table, key))
             if len(keep) < table.n_rows:
                 table, unit_ids = taken(table, keep), unit_ids[keep]
+            if unit.by_person:
+                table = _by_person(table, unit_ids, unit, _coins(hook, "static_values"))
         audit = None
         if cohort is not None:
             units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
@@ -152,6 +177,7 @@ class PrivateData:
                 "name": unit.name,
                 "max_rows": unit.max_rows,
                 "neighbours": unit.neighbours,
+                "weights": unit.weights,
                 "bounded_by": "one row is one unit" if unit_ids is None else "uniform sample of at most max_rows rows per unit",
             },
             "budget": {"epsilon": budget.epsilon, "delta": repr(budget.delta), "rho": total},
@@ -202,23 +228,28 @@ class PrivateData:
     # --- what costs -----------------------------------------------------------------------------------------------------------
 
     def total(self, rho: float, stage: str = "total") -> Measurement:
-        """The number of rows; free and exact where the neighbour relation makes it public, else noisy with sensitivity ``max_rows``."""
+        """The number of rows (of units, where each weighs one); free and exact where the neighbour relation makes it public, else noisy:
+        a unit adds or takes away at most its mass.
+        """
         if self.unit.total_is_public:
             return Measurement((), np.array(float(self._table.n_rows)), 0.0)
-        sensitivity = float(self.unit.max_rows)
-        answer, stddev = self._gaussian(rho, stage, sensitivity, ["total"], [()], lambda: np.array([self._table.n_rows], dtype=np.int64))
-        return Measurement((), answer[0].astype(np.float64), stddev)
+        grain = self.unit.grain
+        answer, stddev = self._gaussian(
+            rho, stage, float(self.unit.mass * grain), ["total"], [()], lambda: self._count(()).reshape(1), scale=grain
+        )
+        return Measurement((), answer[0].astype(np.float64) / grain, stddev / grain)
 
     def measure(self, clique: Sequence[str], rho: float, stage: str) -> Measurement:
         """The marginal over ``clique`` with discrete Gaussian noise.
 
-        A row adds one to one cell, so a unit's rows have L2 sensitivity k (`PrivacyUnit.vector_sensitivity`).
+        A row adds its weight to one cell, so the L2 sensitivity is that of a unit's mass (`PrivacyUnit.vector_sensitivity`).
         """
         names = self.domain.ordered_clique(clique)
+        grain = self.unit.grain
         answer, stddev = self._gaussian(
-            rho, stage, self.unit.vector_sensitivity(), ["marginal"], [names], lambda: self._count(names).ravel()
+            rho, stage, self.unit.vector_sensitivity() * grain, ["marginal"], [names], lambda: self._count(names).ravel(), scale=grain
         )
-        return Measurement(names, answer.astype(np.float64).reshape(self.domain.shape(names)), stddev)
+        return Measurement(names, answer.astype(np.float64).reshape(self.domain.shape(names)) / grain, stddev / grain)
 
     def measure_residual(self, clique: Sequence[str], rho: float, stage: str) -> Measurement:
         """The part of the marginal that sums to zero along each axis, with less noise than the marginal itself.
@@ -229,7 +260,7 @@ class PrivateData:
         """
         names = self.domain.ordered_clique(clique)
         shape = self.domain.shape(names)
-        scale = math.prod(shape)
+        scale = math.prod(shape) * self.unit.grain
         if scale == 0 or min(shape) < 2:
             raise ConfigError(f"a residual needs at least two levels in each of {', '.join(names)}")
         row_norm = residual_norm(shape)
@@ -251,8 +282,8 @@ class PrivateData:
     ) -> tuple[npt.NDArray[np.float64], float]:
         """Noisy |count - model|_1 of all ``cliques`` at once, and the stddev of the noise.
 
-        A row moves each error by at most 1, so the vector of m errors has L2 sensitivity k sqrt(m). The models are integers, hence so
-        are the errors.
+        A unit moves each error by at most its mass (twice that under replace-one), a whole number, also after the error was rounded
+        down to a whole number; so the vector of m errors has L2 sensitivity sqrt(m) times as much.
         """
         self._check_models(cliques, models)
         sensitivity = self.unit.score_sensitivity() * math.sqrt(len(cliques))
@@ -309,7 +340,8 @@ class PrivateData:
     def discretised(self, rho: float) -> PrivateData:
         """The same records with data-adapted bins in the columns whose schema says ``dp``; itself when there are none.
 
-        One vector of interval counts per level of a tree over the public grid: m columns at once have L2 sensitivity k sqrt(m).
+        One vector of interval counts per level of a tree over the public grid: m columns at once have L2 sensitivity sqrt(m) times
+        that of one.
         """
         if self._encoder is None or not self._encoder.pending:
             return self
@@ -327,7 +359,8 @@ class PrivateData:
             if not active:
                 break
             edges = [trees[i].next_edges() for i in active]
-            sensitivity = self.unit.vector_sensitivity() * math.sqrt(len(active)) * (1.0 + 1e-12)
+            grain = self.unit.grain
+            sensitivity = self.unit.vector_sensitivity() * math.sqrt(len(active)) * grain * (1.0 + 1e-12)
             answer, stddev = self._gaussian(
                 rho / rounds,
                 f"bins_{level}",
@@ -335,11 +368,12 @@ class PrivateData:
                 ["histogram"] * len(active),
                 [(names[i],) for i in active],
                 partial(counts, active, edges),
+                scale=grain,
                 cells=sum(len(e) for e in edges),
             )
             start = 0
             for i, e in zip(active, edges, strict=True):
-                trees[i].grow(e, answer[start : start + len(e)].astype(np.float64), stddev)
+                trees[i].grow(e, answer[start : start + len(e)].astype(np.float64) / grain, stddev / grain)
                 start += len(e)
         encoder = self._encoder.with_edges({name: tree.edges() for name, tree in zip(names, trees, strict=True)})
         return PrivateData(self._table, self._account, encoder, self._audit)._binned()
@@ -400,16 +434,21 @@ class PrivateData:
         for clique, model in zip(cliques, models, strict=True):
             if model.dtype.kind not in "iu" or model.shape != self.domain.shape(clique):
                 raise ConfigError(f"the model of {', '.join(clique)} must be whole numbers in the shape of the clique")
-            if model.size and not -_LARGEST_MODEL < int(model.min()) <= int(model.max()) < _LARGEST_MODEL:
-                raise ConfigError(f"the model of {', '.join(clique)} has cells beyond {_LARGEST_MODEL}")
+            largest = _LARGEST_MODEL // self.unit.grain
+            if model.size and not -largest < int(model.min()) <= int(model.max()) < largest:
+                raise ConfigError(f"the model of {', '.join(clique)} has cells beyond {largest}")
 
     def _errors(self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-        """|count - model|_1 over all cells of each clique, capped where exact floats would end; a cap adds nothing to a sensitivity."""
-        errors = [np.abs(counts - model).sum() for counts, model in zip(self._counts(cliques), models, strict=True)]
+        """|count - model|_1 over all cells of each clique in whole rows (or units), capped where exact floats would end.
+
+        Neither the cap nor rounding down adds to a sensitivity that is a whole number.
+        """
+        grain = self.unit.grain
+        errors = [np.abs(counts - grain * model).sum() // grain for counts, model in zip(self._counts(cliques), models, strict=True)]
         return np.minimum(np.array(errors, dtype=np.int64), _LARGEST_ERROR)
 
     def _count(self, clique: Clique) -> Counts:
-        """Exact counts of one clique; see `_counts`."""
+        """Exact counts of one clique, in parts of ``unit.grain``; see `_counts`."""
         return next(self._counts([clique]))
 
     def _counts(self, cliques: Sequence[Clique]) -> Iterator[Counts]:
@@ -447,7 +486,9 @@ class PrivateData:
         encoder = self._encoder
         if encoder is None:
             raise BudgetError("there is no encoder to bin by")
-        return PrivateData(self._table.merged(encoder.domain, encoder.bins()), self._account, encoder, self._audit)
+        counted = [attribute for attribute in self._table.domain if attribute.scope == COUNT]
+        domain = Domain((*encoder.domain, *counted))
+        return PrivateData(self._table.merged(domain, encoder.bins()), self._account, encoder, self._audit)
 
 
 def _inside(table: CodedTable) -> CodedTable:
@@ -461,6 +502,18 @@ def _inside(table: CodedTable) -> CodedTable:
             codes = np.clip(codes.astype(np.int64), 0, attribute.size - 1)
         columns[attribute.name] = codes.astype(code_dtype(attribute.size), copy=False)
     return CodedTable(table.domain, columns)
+
+
+def _by_person(table: CodedTable, units: npt.NDArray[np.int64], unit: PrivacyUnit, key: int) -> CodedTable:
+    """Rows that weigh one per unit, ``unit`` columns made the same in all rows of a unit, and the number of its rows as a column."""
+    columns = dict(table.columns)
+    order = row_order(units, key, row_digests(table, key))
+    for attribute in table.domain:
+        if attribute.scope == UNIT:
+            columns[attribute.name] = settled(columns[attribute.name], units, order, attribute.size - 1 if attribute.nullable else None)
+    counted = Attribute(count_name(unit.name), unit.max_rows, ordered=True, scope=COUNT)
+    columns[counted.name] = (rows_per_unit(units) - 1).astype(code_dtype(unit.max_rows))
+    return CodedTable(Domain((*table.domain, counted)), columns, row_weights(units, order))
 
 
 def _coins(hook: noise.Hook, stage: str) -> int:

@@ -22,17 +22,27 @@ NEIGHBOURS = (ADD_REMOVE, REPLACE_ONE)
 _AT_ONCE = 1 << 20
 _SORTED_AT_ONCE = 1 << 24
 
+ROWS = "rows"
+PERSON = "person"
+WEIGHTS = (ROWS, PERSON)
+
+GRAIN = 27_720
+"""Parts into which a person's mass of one is cut: the least common multiple of 1 to 12. A public constant, so counts stay whole numbers."""
+
 
 @dataclass(frozen=True)
 class PrivacyUnit:
     """Neighbouring tables differ in all rows of one ``name``, of which at most ``max_rows`` are kept.
 
     ``add_remove``: one unit more or less. ``replace_one``: one unit's rows exchanged for another's.
+    ``weights``: with ``rows`` each row counts one, so a unit weighs up to ``max_rows``; with ``person`` each of a unit's k rows counts
+    1/k, so every unit weighs one.
     """
 
     name: str
     max_rows: int
     neighbours: str = ADD_REMOVE
+    weights: str = ROWS
 
     def __post_init__(self) -> None:
         # A fraction would keep one row more than the sensitivity counts, and NaN passes every comparison.
@@ -40,6 +50,25 @@ class PrivacyUnit:
             raise ConfigError(f"maxRows={self.max_rows!r} of unit {self.name!r} must be a whole number >= 1")
         if self.neighbours not in NEIGHBOURS:
             raise ConfigError(f"neighbours={self.neighbours!r} must be one of {', '.join(NEIGHBOURS)}")
+        if self.weights not in WEIGHTS:
+            raise ConfigError(f"weights={self.weights!r} must be one of {', '.join(WEIGHTS)}")
+        if self.by_person and self.max_rows > GRAIN:
+            raise ConfigError(f"maxRows={self.max_rows} of unit {self.name!r} must be <= {GRAIN} where units weigh one")
+
+    @property
+    def by_person(self) -> bool:
+        """Whether units of several rows weigh one in all."""
+        return self.weights == PERSON and self.max_rows > 1
+
+    @property
+    def mass(self) -> int:
+        """The most that one unit adds to a total: ``max_rows`` rows, or one person."""
+        return 1 if self.by_person else self.max_rows
+
+    @property
+    def grain(self) -> int:
+        """Counts are whole multiples of one part in ``grain``: the integers that get noise are ``grain`` times the counts."""
+        return GRAIN if self.by_person else 1
 
     @property
     def total_is_public(self) -> bool:
@@ -47,20 +76,22 @@ class PrivacyUnit:
         return self.neighbours == REPLACE_ONE and self.max_rows == 1
 
     def vector_sensitivity(self, row_norm: float = 1.0) -> float:
-        """L2 sensitivity of a sum over rows of vectors u with |u|_2 <= ``row_norm`` <= 1, each a contraction of a one-hot vector.
+        """L2 sensitivity of a weighted sum over rows of vectors A e, e the one-hot vector of a row's cell, A a fixed linear contraction
+        with |A e|_2 <= ``row_norm`` <= 1 (the identity for marginals, centring for residuals).
 
-        add/remove: k rows add k vectors, so k * row_norm. replace-one: k one-hot rows leave and k enter; the two count vectors are
-        non-negative with L2 norm at most k each, so their difference has norm at most sqrt(2) k, and at most 2 k row_norm after
-        contraction.
+        A unit adds A c, where c is the sum of its rows' weights times their e: non-negative, with |c|_2 <= |c|_1 <= m, the unit's
+        `mass`: k rows of weight 1 weigh at most max_rows, k rows of weight 1/k weigh 1.
+        add/remove: |A c| <= m * row_norm, by the triangle inequality. replace-one: c leaves and c' enters; both are non-negative, so
+        <c, c'> >= 0 and |c - c'|_2 <= sqrt(2) m, which A does not lengthen; and |A c - A c'| <= 2 m row_norm.
         """
-        k = self.max_rows
+        m = self.mass
         if self.neighbours == ADD_REMOVE:
-            return k * row_norm
-        return min(math.sqrt(2.0) * k, 2.0 * k * row_norm)
+            return m * row_norm
+        return min(math.sqrt(2.0) * m, 2.0 * m * row_norm)
 
     def score_sensitivity(self) -> float:
-        """Change of one |count(D) - constant|_1 between neighbours: each row moves it by at most 1, so k (add/remove) or 2 k."""
-        return float(self.max_rows if self.neighbours == ADD_REMOVE else 2 * self.max_rows)
+        """Change of one |count(D) - constant|_1 between neighbours: at most |c|_1 = m (add/remove), or |c|_1 + |c'|_1 = 2 m."""
+        return float(self.mass if self.neighbours == ADD_REMOVE else 2 * self.mass)
 
 
 def keyed_uniform(units: npt.NDArray[np.int64], ordinals: npt.NDArray[np.integer[Any]] | int, key: int) -> npt.NDArray[np.uint64]:
@@ -156,3 +187,39 @@ def _rank_within(groups: Sequence[npt.NDArray[Any]], priority: npt.NDArray[Any])
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order)) - np.repeat(starts, sizes)
     return ranks
+
+
+def rows_per_unit(units: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """For each row how many rows its unit has."""
+    _, places, counts = np.unique(units, return_inverse=True, return_counts=True)
+    return counts[places].astype(np.int64)
+
+
+def row_order(units: npt.NDArray[np.int64], key: int, content: npt.NDArray[np.uint64] | None = None) -> npt.NDArray[np.int64]:
+    """Rank of each row among those of its unit, drawn under ``key``; see `bounded_rows` for what ``content`` is."""
+    ordinals = _rank_within([units], np.arange(len(units), dtype=np.uint64))
+    return _rank_within([units], priorities(units, key, ordinals, content))
+
+
+def row_weights(units: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Whole weights that add up to exactly `GRAIN` in each unit, and differ by at most one inside a unit: the first rows in ``order``
+    have one part more.
+
+    They depend on the unit's own rows alone. A unit may have at most `GRAIN` rows.
+    """
+    rows = np.maximum(rows_per_unit(units), 1)
+    return GRAIN // rows + (order < GRAIN % rows)
+
+
+def settled(
+    codes: npt.NDArray[Any], units: npt.NDArray[np.int64], order: npt.NDArray[np.int64], missing: int | None = None
+) -> npt.NDArray[Any]:
+    """The same code in all rows of a unit: that of the first row in ``order`` whose code is not ``missing``, if there is one.
+
+    What a unit gets depends on its own rows alone.
+    """
+    rank = _rank_within([units], order + np.where(codes == (-1 if missing is None else missing), np.int64(1) << 40, 0))
+    _, places = np.unique(units, return_inverse=True)
+    leaders = np.zeros(len(units), dtype=np.int64)
+    leaders[places[rank == 0]] = np.flatnonzero(rank == 0)
+    return np.asarray(codes[leaders[places]])

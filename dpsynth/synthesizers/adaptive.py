@@ -3,7 +3,7 @@
 Compared with AIM it selects with Gaussian scores (nearly free), measures many marginals per round, models columns at the resolution
 the noise allows
 and ranks candidates by the error they will really have. Every constant is a function of public quantities:
-x = (noisy total) * mu / (rows per unit), column sizes and the tree limit. See docs/algorithms.md.
+x = (noisy total) * mu / (mass per unit), column sizes and the tree limit. See docs/algorithms.md.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Adaptive:
                 if progress:
                     progress("measure", done, todo)
         index = {name: i for i, name in enumerate(private.domain.names)}
-        tree = junction_tree([a.size for a in private.domain], [list(range(len(index)))])
+        tree = junction_tree([a.size for a in private.domain], [list(range(len(index)))], private.domain.unit_axes)
         fitted = fit(tree, combine(measurements, index), total, iterations=150)
         return SyntheticModel(
             self.name,
@@ -128,7 +128,7 @@ class _Run:
         self.progress = progress
         self.rho = private.rho_left
         self.one_ways, self.total = self._one_ways()
-        self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.max_rows
+        self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.mass
         self.limit = int(recipe.tree_limit * min(_LIMIT_GROWS_TO, max(1.0, math.sqrt(self.x / _LIMIT_GROWS_FROM))))
         bins = resolution(private.domain, self.x, recipe.tree_limit)
         self.recoding = coarsen(private.domain, self.one_ways, self.total, bins)
@@ -138,7 +138,8 @@ class _Run:
         self.sizes = [a.size for a in self.domain]
         self.edges: list[Clique] = []
         self.outside: list[tuple[Measurement, float]] = []
-        self.refine = recipe.refine and self.x >= _LITTLE
+        # Thinning picks single rows, which would tear persons apart.
+        self.refine = recipe.refine and self.x >= _LITTLE and not private.domain.unit_axes
         self.fitted: Fitted | None = None
 
     @property
@@ -196,7 +197,7 @@ class _Run:
     def _one_ways(self) -> tuple[list[Measurement], float]:
         """Their share falls with x; x needs a total, so a first guess of the total takes a hundredth of the share at its largest."""
         guess = float(self.full.total(0.004 * self.rho).values)
-        x = max(1.0, guess) * math.sqrt(2.0 * self.rho) / self.full.unit.max_rows
+        x = max(1.0, guess) * math.sqrt(2.0 * self.rho) / self.full.unit.mass
         share = min(0.4, max(0.08, 0.25 - 0.12 * (math.log10(x) - 3.95)))
         one_ways = measure_one_ways(self.full, share * self.rho)
         return one_ways, estimate_total(self.full, one_ways)
@@ -209,7 +210,7 @@ class _Run:
         return fit(tree, targets, self.total, iterations=iterations, start=start, enough=enough)
 
     def _tree(self, edges: Sequence[Clique]) -> JunctionTree:
-        return junction_tree(self.sizes, [[self.index[name] for name in edge] for edge in edges])
+        return junction_tree(self.sizes, [[self.index[name] for name in edge] for edge in edges], self.domain.unit_axes)
 
     def _round(self, score_rho: float, budget: float, *, last: bool) -> None:
         """Score all pairs, pick, measure, refit."""
@@ -281,7 +282,7 @@ class _Run:
 
     def _fits(self, more: Sequence[Clique]) -> bool:
         edges = [[self.index[name] for name in edge] for edge in [*self.edges, *more]]
-        return tree_cells(self.sizes, edges) <= self.limit
+        return tree_cells(self.sizes, edges, self.domain.unit_axes) <= self.limit
 
     def _measure(self, picked: list[_Candidate], budget: float, stage: str, beyond: Sequence[_Candidate] = ()) -> None:
         """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their price, and refit from where the model

@@ -137,7 +137,7 @@ class _Run:
         self.coarse = [m for one in self.one_ways for m in recode_one_way(one, self.recoding)]
         self.links: set[Axes] = set()
         self.version = 0
-        self.tree = junction_tree(self.sizes, [])
+        self.tree = junction_tree(self.sizes, [], self.domain.unit_axes)
         self.candidates = [] if alone else self._closure(weighted)
         self.turn = 0
         self.fitted = self._fit(_ROUND_ITERATIONS, None)
@@ -236,7 +236,7 @@ class _Run:
             self.links |= links
             self.version += 1
         if not self._inside(candidate):
-            self.tree = junction_tree(self.sizes, self._edges())
+            self.tree = junction_tree(self.sizes, self._edges(), self.domain.unit_axes)
         self.fitted = self._fit(_ROUND_ITERATIONS, self.fitted)
         marginals = TreeMarginals(self.fitted.beliefs)
         change = float(np.abs(marginals.table(candidate.axes) - before).sum())
@@ -274,7 +274,7 @@ class _Run:
 
     def _check(self, candidate: _Candidate) -> None:
         if candidate.version < self.version:
-            candidate.tree = tree_cells(self.sizes, [*self._edges(), candidate.axes])
+            candidate.tree = tree_cells(self.sizes, [*self._edges(), candidate.axes], self.domain.unit_axes)
             candidate.version = self.version
 
     def _inside(self, candidate: _Candidate) -> bool:
@@ -291,5 +291,5 @@ class _Run:
 
     def _iterations(self) -> int:
         """Of the last fit. Stopping early regularises: the more records per noise, the later (see the adaptive mechanism)."""
-        x = self.total * math.sqrt(2.0 * self.rho) / self.full.unit.max_rows
+        x = self.total * math.sqrt(2.0 * self.rho) / self.full.unit.mass
         return int(min(500, max(15, 35.0 * (x / 1000.0) ** 0.6)))

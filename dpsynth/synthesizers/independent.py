@@ -28,7 +28,7 @@ class Independent:
             progress("measure", 1, 1)
         total = estimate_total(private, measurements)
         tables = [on_simplex(m.values, total) for m in measurements]
-        tree = junction_tree([a.size for a in private.domain], [])
+        tree = junction_tree([a.size for a in private.domain], [], private.domain.unit_axes)
         return SyntheticModel(
             synthesizer=self.name,
             domain=private.domain,

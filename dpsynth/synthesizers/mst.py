@@ -49,7 +49,8 @@ class Mst:
             if progress:
                 progress("measure", done + 1, len(edges))
         index = {name: i for i, name in enumerate(merged.domain.names)}
-        tree = junction_tree([a.size for a in merged.domain], [[index[name] for name in edge] for edge in edges])
+        sizes = [a.size for a in merged.domain]
+        tree = junction_tree(sizes, [[index[name] for name in edge] for edge in edges], merged.domain.unit_axes)
         fitted = fit(tree, combine([*coarse, *pairs], index), total, iterations=self.iterations)
         return SyntheticModel(
             synthesizer=self.name,

@@ -1,0 +1,132 @@
+"""Whole units from a model of a unit and one of its rows: static columns and the number of rows are drawn once, then the rows given them.
+
+Under such a model (every unit has weight one, spread evenly over its rows) the joint of the unit columns is that of units, and the
+distribution of the other columns given them is that of a row drawn at random from a unit. The tree starts with the unit columns, so both
+draws are exact. Rows of one unit are independent given its unit columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsynth.marginals import CodedTable, code_dtype, count_name
+from dpsynth.pgm.beliefs import Beliefs
+from dpsynth.pgm.sampling import sample, told_apart
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dpsynth.encode import Encoder
+    from dpsynth.model import SyntheticModel
+    from dpsynth.schema import Schema
+
+Column = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Persons:
+    """Coded rows, rows of one unit together; ``owners`` numbers the unit of each row from 0."""
+
+    table: CodedTable
+    owners: Column
+
+
+def rows_per_unit(model: SyntheticModel, beliefs: Beliefs | None = None) -> float:
+    """Expected number of rows of a unit, under ``beliefs`` (default: the model's own)."""
+    shares = _sizes(model, model.beliefs if beliefs is None else beliefs)
+    return float(shares @ np.arange(1, len(shares) + 1))
+
+
+def draw(model: SyntheticModel, beliefs: Beliefs, rows: int, rng: np.random.Generator, conditions: Mapping[str, int]) -> Persons:
+    """Units whose rows are about ``rows`` in all. ``conditions`` are codes that ``beliefs`` is already conditioned on."""
+    domain, counted = model.domain, model.domain.count_axis
+    if counted is None:
+        raise ValueError("the domain has no column for the number of rows of a unit")
+
+    def fine(axis: int, merged: Column, strata: Column | None = None) -> Column:
+        name = domain.names[axis]
+        if name in conditions:
+            return np.full(len(merged), conditions[name], dtype=np.int64)
+        levels = model.recoding.levels.get(name)
+        return merged if levels is None else told_apart(merged, levels, model.within[name], rng, strata)
+
+    units = max(1, round(rows / rows_per_unit(model, beliefs))) if rows else 0
+    of_units = dict(zip(domain.unit_axes, sample(beliefs, units, rng, only=domain.unit_axes), strict=True))
+    sizes = fine(counted, of_units[counted]) + 1
+    owners = np.repeat(np.arange(units, dtype=np.int64), sizes)
+    # The first rows of all units are drawn together, then the second rows: low variance over units, independence within a unit.
+    ordinals = np.arange(len(owners), dtype=np.int64) - (np.cumsum(sizes) - sizes)[owners]
+    given = {axis: codes[owners] for axis, codes in of_units.items()}
+    merged = sample(beliefs, len(owners), rng, given=given, strata=ordinals)
+    columns = {}
+    for axis, attribute in enumerate(domain):
+        if axis == counted:
+            codes = sizes[owners] - 1
+        elif axis in of_units:
+            codes = fine(axis, of_units[axis])[owners]
+        else:
+            codes = fine(axis, merged[axis], ordinals)
+        columns[attribute.name] = codes.astype(code_dtype(attribute.size))
+    return Persons(CodedTable(domain, columns), owners)
+
+
+def longitudinal(encoder: Encoder, persons: Persons, rng: np.random.Generator) -> pd.DataFrame:
+    """One flat table in the schema's column order, with a new key for each person; ``dp:unit.order`` ascends within a person.
+
+    Static columns are decoded once per person, so that they agree to the last digit.
+    """
+    from dpsynth.identifiers import keys
+
+    schema = encoder.schema
+    names = encoder.domain.names
+    codes = {name: persons.table.columns[name] for name in names}
+    first = np.flatnonzero(np.r_[True, np.diff(persons.owners) > 0]) if len(persons.owners) else persons.owners
+    static = encoder.decode({name: column[first] for name, column in codes.items()}, rng)
+    table = encoder.decode(codes, rng)
+    for name in names:
+        if schema[name].static:
+            table[name] = static[name].iloc[persons.owners].array
+    if schema.unit.order is not None:
+        table = table.iloc[_ascending(table[schema.unit.order], persons.owners)].reset_index(drop=True)
+    assert schema.unit.field is not None
+    place = sum(field.name in names for field in schema.fields[: [f.name for f in schema.fields].index(schema.unit.field)])
+    table.insert(place, schema.unit.field, keys(schema[schema.unit.field], len(first), int(rng.integers(1 << 31)))[persons.owners])
+    return table
+
+
+def with_counts(table: pd.DataFrame, units: Column, schema: Schema) -> pd.DataFrame:
+    """``table`` with one more column: how many of its rows have the same unit."""
+    _, places, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    return table.assign(**{count_name(schema.unit.name): sizes[places].astype(np.float64)})
+
+
+def _ascending(values: pd.Series[Any], owners: Column) -> Column:
+    """Row order by owner, then value, missing values last."""
+    place = values.rank(method="first").fillna(np.inf).to_numpy(dtype=np.float64)
+    order: Column = np.lexsort((place, owners)).astype(np.int64)
+    return order
+
+
+def _sizes(model: SyntheticModel, beliefs: Beliefs) -> npt.NDArray[np.float64]:
+    """Share of units with 1, 2, ... rows."""
+    axis = model.domain.count_axis
+    if axis is None:
+        raise ValueError("the domain has no column for the number of rows of a unit")
+    table = beliefs.within([axis])
+    name = model.domain.names[axis]
+    levels = model.recoding.levels.get(name)
+    if table is None:
+        raise ValueError(f"no clique of the tree contains {name!r}")
+    shares = np.asarray(table, dtype=np.float64)
+    if levels is not None:
+        within = model.within[name]
+        mass, members = np.bincount(levels, weights=within), np.bincount(levels)
+        spread = np.where(mass[levels] > 0.0, within / np.where(mass[levels] > 0.0, mass[levels], 1.0), 1.0 / members[levels])
+        shares = shares[levels] * spread
+    total = float(shares.sum())
+    return shares / total if total > 0.0 else np.full(len(shares), 1.0 / len(shares))
