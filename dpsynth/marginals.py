@@ -151,8 +151,8 @@ class CodedTable:
 
 
 def count(table: CodedTable, clique: Sequence[str]) -> Counts:
-    """Exact contingency table over ``clique`` (weighted, if the table is), shape ``domain.shape(clique)``. Touches records: only the kernel calls it on private
-    ones.
+    """Exact contingency table over ``clique`` (weighted, if the table is), shape ``domain.shape(clique)``. Touches records: only the
+    kernel calls it on private ones.
     """
     shape = table.domain.shape(clique)
     if not clique:
