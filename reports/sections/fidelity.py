@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from reports import evidence as ev
 from reports.figures.association import association
-from reports.figures.canvas import Figure
+from reports.figures.canvas import BAD, INK, MUTED, SYNTHETIC, WARN, Figure, ticks
 from reports.figures.error_ladder import error_ladder
-from reports.figures.group_bars import Group, group_bars
+from reports.figures.lanes import Guide, Lane, Mark, lanes
 from reports.figures.overlay import Shares, overlay
-from reports.figures.usefulness import Task, usefulness
-from reports.wording import num
+from reports.wording import num, pct
 
 _MOST_COLUMNS = 36
+_MOST_GROUPS = 40
+_MOST_TASKS = 60
+_REAL_MODEL = "#6b7785"
 MISSING = "(missing)"  # the label of missing cells in fidelity figures
 
 
@@ -92,41 +95,94 @@ def _association(fidelity: Mapping[str, Any]) -> Figure | None:
 
 
 def _usefulness(fidelity: Mapping[str, Any]) -> Figure | None:
-    tasks = [
-        Task(
-            target=ev.text(t.get("target")) or "?",
-            metric={"auc": "AUC", "r2": "R²"}.get(str(t.get("metric")), ev.text(t.get("metric")) or "score"),
-            synthetic=ev.number(t.get("train_on_synthetic")),
-            real=ev.number(t.get("train_on_real")),
-            baseline=ev.number(t.get("baseline")),
-        )
-        for t in ev.records(fidelity.get("tstr"))[:60]
-    ]
-    return usefulness(tasks) if tasks else None
-
-
-def _group(value: Mapping[str, Any]) -> Group:
-    error, floor = ev.number(value.get("tv2")), ev.number(value.get("floor"))
-    ratio = ev.number(value.get("ratio"))
-    if ratio is None and error is not None and floor:
-        ratio = error / floor
-    return Group(
-        ev.text(value.get("field")) or "?",
-        ev.text(value.get("level")) or "?",
-        ev.number(value.get("share")),
-        error,
-        floor,
-        ratio,
+    """Scores of models trained on synthetic rows, between a baseline and models trained on real rows. Higher is better."""
+    items, rows = [], []
+    for task in ev.records(fidelity.get("tstr"))[:_MOST_TASKS]:
+        target = ev.text(task.get("target")) or "?"
+        metric = {"auc": "AUC", "r2": "R²"}.get(str(task.get("metric")), ev.text(task.get("metric")) or "score")
+        synthetic, real, baseline = (ev.number(task.get(key)) for key in ("train_on_synthetic", "train_on_real", "baseline"))
+        marks = (Mark("box", _REAL_MODEL, real), Mark("dot", SYNTHETIC, synthetic), Mark("ring", MUTED, baseline))
+        items.append(Lane(f"{target} ({metric})", num(synthetic), f"of {num(real, '?')}", marks=marks, tone=SYNTHETIC))
+        rows.append((target, metric, num(baseline), num(synthetic), num(real)))
+    if not items:
+        return None
+    return lanes(
+        "fig-usefulness",
+        "Train on synthetic, test on real",
+        "For each target: the score of a trivial baseline, of a model trained on the synthetic table and of one trained on the real "
+        "table, all tested on real rows. A score below 0 is drawn at 0.",
+        items,
+        ticks=(0.0, 0.25, 0.5, 0.75, 1.0),
+        axis="score on real rows that no model saw (higher is better)",
+        entries=[("ring", MUTED, "baseline"), ("dot", SYNTHETIC, "trained on synthetic"), ("box", _REAL_MODEL, "trained on real")],
+        step=32.0,
+        columns=("Target", "Score", "Baseline", "Trained on synthetic", "Trained on real"),
+        rows=rows,
     )
 
 
+@dataclass(frozen=True)
+class _Group:
+    """One level of a fairness group, with the mean 2-way error inside it."""
+
+    field: str
+    level: str
+    share: float | None
+    error: float | None
+    floor: float | None
+    ratio: float | None
+
+
+def _group(value: Mapping[str, Any]) -> _Group:
+    share, error, floor, ratio = (ev.number(value.get(key)) for key in ("share", "tv2", "floor", "ratio"))
+    return _Group(ev.text(value.get("field")) or "?", ev.text(value.get("level")) or "?", share, error, floor, ratio)
+
+
 def _groups(fidelity: Mapping[str, Any], decision: Mapping[str, Any]) -> Figure | None:
+    """Error of each group over its sampling floor, relative to everybody; of more than 40 groups, the worst are drawn."""
     groups = [_group(g) for g in ev.records(fidelity.get("groups"))]
+    if not groups:
+        return None
     limit = None
     for finding in ev.records(decision.get("findings")):
         if finding.get("metric") == "fidelity.subgroup_error_ratio_max":
             limit = ev.number(finding.get("threshold"))
-    return group_bars(groups, limit) if groups else None
+    shown = groups
+    if len(shown) > _MOST_GROUPS:
+        shown = sorted(shown, key=lambda g: (-(g.ratio if g.ratio is not None else float("inf")), g.field, g.level))[:_MOST_GROUPS]
+    items = []
+    for group in shown:
+        over = limit is not None and group.ratio is not None and group.ratio > limit
+        share = f"{pct(group.share)} of rows" if group.share is not None else ""
+        items.append(
+            Lane(
+                f"{group.field}: {group.level}",
+                f"{num(group.ratio)}×" if group.ratio is not None else "too few",
+                share + (" · over" if over else ""),
+                bar=group.ratio,
+                colour=BAD if over else SYNTHETIC,
+            )
+        )
+    marks = ticks(max([g.ratio for g in shown if g.ratio is not None] + [limit or 0.0, 1.0]))
+    return lanes(
+        "fig-groups",
+        "Error by group",
+        "For each group, the error of its two-column tables over their sampling floor, divided by the same for everybody: 1 means as "
+        "well served as the rest.",
+        items,
+        ticks=marks,
+        axis="error of two-column tables over its sampling floor, relative to everybody",
+        entries=[
+            ("box", SYNTHETIC, "relative error"),
+            ("line", INK, "1 = as everybody"),
+            *([("line", WARN, "policy limit")] if limit is not None else []),
+        ],
+        step=24.0,
+        columns=("Field", "Level", "Share of rows", "Error", "Floor", "Ratio"),
+        rows=[(g.field, g.level, pct(g.share), num(g.error), num(g.floor), num(g.ratio)) for g in shown],
+        guides=[Guide(1.0, INK, 1.5), *([] if limit is None else [Guide(limit, WARN, 2.5)])],
+        note="" if len(groups) <= _MOST_GROUPS else f"The {_MOST_GROUPS} groups with the largest ratios of {len(groups)}.",
+    )
 
 
 def _worst(fidelity: Mapping[str, Any]) -> str | None:
