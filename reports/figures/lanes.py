@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.figures.canvas import FAINT, MUTED, RULE, SYNTHETIC, Canvas, Figure, legend, short
+from reports.figures.canvas import FAINT, INK, MUTED, RULE, SYNTHETIC, Canvas, Figure, legend, short
 
 _LEFT, _WIDTH, _TOP, _RIGHT = 214.0, 520.0, 28.0, 192.0
 
@@ -29,7 +29,7 @@ class Lane:
     bar: float | None = None
     colour: str = SYNTHETIC
     marks: tuple[Mark, ...] = ()
-    tone: str = ""  # colour of the strong words
+    tone: str = INK  # colour of the strong words
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def lanes(
             canvas.line(min(x for _, x in known), y, max(x for _, x in known), y, RULE, width=3)
         for mark, x in known:
             _draw(canvas, mark, x, y)
-        canvas.text(_LEFT + _WIDTH + 12, y + 4, item.strong, size=12, weight="700", **({"fill": item.tone} if item.tone else {}))
+        canvas.text(_LEFT + _WIDTH + 12, y + 4, item.strong, size=12, weight="700", fill=item.tone)
         canvas.text(_LEFT + _WIDTH + 74, y + 4, item.aside, size=11, fill=MUTED)
     for guide in guides:
         canvas.line(x_of(guide.value), _TOP, x_of(guide.value), bottom, guide.colour, width=guide.width)
