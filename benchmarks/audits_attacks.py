@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from audits.bounds import auc
 from audits.membership import membership_scores
 from audits.nearest import Space, kth_distance
-from audits.result import AuditInput, Claim, Column
+from audits.result import AuditInput, Claim
 from audits.tables import Prepared, cells, flat, prepare
 from benchmarks.audits_generators import COPYING
+from benchmarks.audits_releases import as_audited, columns_of, frame_of
 from benchmarks.records import Records, mean, source_digest
 from benchmarks.tables import UNIT, bundled, latent_classes
-from dpsynth.marginals import CodedTable, Domain
+from dpsynth.marginals import CodedTable
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivacyUnit, PrivateData
 from dpsynth.privacy.noise import release_noise
 from dpsynth.synthesizers import SYNTHESIZERS
@@ -92,13 +92,10 @@ def _released(mechanism: str, epsilon: float, hook: Any) -> Release:
         budget = PrivacyBudget(epsilon, DELTA)
         private = PrivateData.of_codes(real, budget, unit=PrivacyUnit(UNIT, 1, "add_remove"), cohort=Cohort(SHARE), hook=hook)
         model = SYNTHESIZERS[mechanism]().fit(private)
-        read = private.read_for_audit()
-        made = model.sample_codes(read.train.n_rows, seed=seed)
-        return AuditInput(
-            synthetic=_frame(made), columns=_columns(real.domain), train=_frame(read.train), control=_frame(read.control),
-            train_units=read.train_units, control_units=read.control_units, members=read.members,
-            transcript=private.transcript(), claim=Claim(UNIT, 1, "add_remove", budget.rho, epsilon, DELTA), seed=seed,
-        )  # fmt: skip
+        # As many rows as are expected to train.
+        made = model.sample_codes(round(real.n_rows * (1 - SHARE / 2)), seed=seed)
+        claim = Claim(UNIT, 1, "add_remove", budget.rho, epsilon, DELTA)
+        return AuditInput(**as_audited(private, made), claim=claim, seed=seed)
 
     return make
 
@@ -113,24 +110,13 @@ def _silent(event: Mapping[str, Any], exact: npt.NDArray[Any], draw: Callable[[]
 def _copied(name: str) -> Release:
     def make(real: CodedTable, seed: int) -> AuditInput:
         rng = np.random.default_rng(seed)
-        frame = _frame(real)
+        frame = frame_of(real)
         out = rng.random(len(frame)) < SHARE / 2
         train, control = frame[~out].reset_index(drop=True), frame[out].reset_index(drop=True)
         made = COPYING[name](train, rng)
-        return AuditInput(synthetic=made, columns=_columns(real.domain), train=train, control=control, seed=seed)
+        return AuditInput(synthetic=made, columns=columns_of(real.domain), train=train, control=control, seed=seed)
 
     return make
-
-
-def _columns(domain: Domain) -> tuple[Column, ...]:
-    return tuple(Column(a.name, "ordered" if a.ordered else "categorical") for a in domain)
-
-
-def _frame(table: CodedTable) -> pd.DataFrame:
-    return pd.DataFrame({
-        a.name: table.columns[a.name].astype(np.float64) if a.ordered else table.columns[a.name].astype(str).astype(object)
-        for a in table.domain
-    })  # fmt: skip
 
 
 def scores_of(data: AuditInput) -> dict[str, Any]:
