@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audits.registry import AUDITS
     from audits.similarity import measure_similarity
     from audits.tables import infer_columns
+    from audits.text_columns import typed
 
 __all__ = [
     "AUDITS",
@@ -32,6 +33,7 @@ __all__ = [
     "measure_similarity",
     "run",
     "scan_content",
+    "typed",
 ]
 
 # Found on first use: these modules import SciPy, which a command that audits nothing should not wait for.
@@ -41,6 +43,7 @@ _LATER = {
     "measure_fidelity": "fidelity",
     "measure_similarity": "similarity",
     "scan_content": "direct_identifiers",
+    "typed": "text_columns",
 }
 
 

@@ -32,6 +32,7 @@ ATTACKS = {"smoke": 1000, "standard": 2000, "deep": 5000}
 """Most rows attacked on each side, by tier."""
 MIN_UNITS = 50
 """Fewer units than this on either side make every attack inconclusive."""
+_FEWEST_IN_FOLD = 10
 
 
 @dataclass(frozen=True)
@@ -347,7 +348,12 @@ def _fine_codes(values: list[npt.NDArray[Any]], column: Column) -> Codes:
         codes = inverse.reshape(-1).astype(np.int32) + 1
         codes[np.isnan(stacked)] = 0
         return np.asarray(codes, dtype=np.int32)
-    return np.asarray(pd.factorize(stacked, use_na_sentinel=True)[0] + 1, dtype=np.int32)
+    codes, levels = pd.factorize(stacked, use_na_sentinel=True)
+    # Numbered by name: numbers in order of appearance would tell train from control.
+    place = np.empty(len(levels) + 1, dtype=np.int32)
+    place[sorted(range(len(levels)), key=lambda k: (str(levels[k]), type(levels[k]).__name__))] = np.arange(1, len(levels) + 1)
+    place[-1] = 0
+    return np.asarray(place[codes], dtype=np.int32)
 
 
 def _coarse_codes(fine: Codes, n_before: int, column: Column) -> Codes:
@@ -449,30 +455,36 @@ def _unusable(data: Prepared) -> str | None:
     game = data.game
     if min(game.n_members, game.n_strangers) < MIN_UNITS:
         return f"{game.n_members} members and {game.n_strangers} strangers; needs {MIN_UNITS} of each"
+    hashes = fingerprints(data.real.fine)
+    if (hashes[game.rows] == hashes[game.rows[0]]).all():
+        return "all records are alike: nobody can be told from anybody"
     if game.coin:
         return None
-    return _reappearing(data) or _shifted(data)
+    return _reappearing(data, hashes) or _shifted(data, hashes)
 
 
-def _reappearing(data: Prepared) -> str | None:
-    """A control table that repeats train rows far more often than train repeats itself is not a control table."""
-    from audits.bounds import lower_bound
+def _reappearing(data: Prepared, hashes: npt.NDArray[np.uint64]) -> str | None:
+    """Rows repeat within train about as often as control rows repeat train's, if rows are people and control is a control table."""
+    from audits.bounds import lower_bound, upper_bound
 
-    hashes = fingerprints(data.real.fine)
     train, control = hashes[: data.n_train], hashes[data.n_train :]
     _, inverse, counts = np.unique(train, return_inverse=True, return_counts=True)
     repeated = float(np.mean(counts[inverse.reshape(-1)] > 1))
     found = int(np.isin(control, train).sum())
     if lower_bound(found, len(control), 1e-6) > repeated + 0.05:
         return "control rows reappear in train far more often than train rows do"
+    if data.train_units is None and upper_bound(found, len(control), 1e-6) < repeated - 0.05:
+        # A member's twin in the rest of train would give it away without the release.
+        return "train rows repeat each other far more often than control rows repeat them: people have several rows, and no unit was given"
     return None
 
 
-def _shifted(data: Prepared) -> str | None:
+def _shifted(data: Prepared, hashes: npt.NDArray[np.uint64]) -> str | None:
     """A classifier that tells train from control without the synthetic table means that a gap says nothing about
     leakage.
 
-    Two folds of one row a unit, so that rows are independent; wrong with probability 0.001 for exchangeable tables.
+    Two folds of one row a unit, so that rows are independent, equal rows in the same fold; wrong with probability 0.001 for exchangeable
+    tables.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -488,10 +500,12 @@ def _shifted(data: Prepared) -> str | None:
     size = min(map(len, sides))
     rows = np.concatenate([side[:size] for side in sides])
     label = np.arange(2 * size) < size
-    half = np.arange(2 * size) % 2
+    half = (hashes[rows] >> np.uint64(17)).astype(np.int64) % 2
     # Fine codes are ranks, so that small shifts of a continuous column are seen too.
     features = data.real.fine[rows].astype(np.float64)
     p_value = 1.0
+    if min(int(np.sum(label[half == k] == side)) for k in (0, 1) for side in (True, False)) < _FEWEST_IN_FOLD:
+        return None
     for k in (0, 1):
         model = RandomForestClassifier(60, min_samples_leaf=5, random_state=data.seed % 2**32)
         model.fit(features[half != k], label[half != k])

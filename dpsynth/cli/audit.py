@@ -122,7 +122,7 @@ def _encoded(schema: Schema, source: str) -> tuple[pd.DataFrame, npt.NDArray[np.
 
 
 def _guessed(*sources: str) -> dict[str, Any]:
-    """The tables as they are, over the columns that all three have."""
+    """The tables as they are, over the columns that all three have; text that reads as numbers or dates everywhere is taken for such."""
     import pyarrow as pa
 
     import audits
@@ -132,8 +132,10 @@ def _guessed(*sources: str) -> dict[str, Any]:
     shared = [name for name in headers[0] if all(name in other for other in headers)]
     if not shared:
         raise ConfigError("train, control and synthetic have no column in common")
-    frames = {
-        name: pa.Table.from_batches(list(open_source(source, shared))).to_pandas()
-        for name, source in zip(("train", "control", "synthetic"), sources, strict=True)
-    }
+    frames = {}
+    for name, source in zip(("train", "control", "synthetic"), sources, strict=True):
+        batches = list(open_source(source, shared))
+        empty = pa.table({column: pa.array([], pa.string()) for column in shared})
+        frames[name] = (pa.Table.from_batches(batches) if batches else empty).to_pandas()
+    frames = audits.typed(frames)
     return {**frames, "columns": audits.infer_columns(list(frames.values()))}
