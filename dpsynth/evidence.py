@@ -88,7 +88,7 @@ def build(
         "subject": {"sha256": facts.sha256},
         "dp": _guarantee(transcript, claim, results, schema),
         "claim": claim.to_dict(),
-        "schema": _dictionary(schema, model.domain),
+        "schema": dictionary(schema, model.domain),
         "transcript": {
             "digest": digest(transcript),
             "rho_total": sum(event["rho"] for event in transcript["events"]),
@@ -141,7 +141,7 @@ def _guarantee(transcript: Mapping[str, Any], claim: Claim, results: Mapping[str
     }
 
 
-def _dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
+def dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
     dates = [f.resolution or "day" for f in schema.modelled if f.type in ("date", "datetime")]
     ages = [
         float(f.maximum)

@@ -512,7 +512,7 @@ class Schema:
 
 def _lint_field(field: Field) -> Iterable[str]:
     words = field.name.lower().replace("-", "_").split("_")
-    if {"id", "ssn", "mrn", "email", "phone", "iban", "uuid", "name", "address"} & set(words):
+    if {"id", "ssn", "mrn", "email", "phone", "iban", "uuid", "name", "address"} & set(words) and field.categories is None:
         yield 'looks like an identifier by its name; if it is one, set "dp:role": "identifier"'
     if field.categories is not None and len(field.categories) > 500:
         yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"

@@ -21,13 +21,14 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from dpsynth.cli import audit, demo, gate, keygen, ledger, policy, release, report, sample, schema, sign, synth, verify
+from dpsynth.cli import audit, demo, gate, keygen, ledger, plan, policy, release, report, sample, schema, sign, synth, verify
 from dpsynth.cli.console import complain, emit
 from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
 from dpsynth.errors import DpsynthError
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "demo": demo.command,
+    "plan": plan.command,
     "release": release.command,
     "synth": synth.command,
     "sample": sample.command,

@@ -26,9 +26,10 @@ def lint(
 ) -> int:
     """Check a schema file and give advice. Errors exit with 2; advice does not."""
     from dpsynth.schema import Schema
+    from dpsynth.schema_tools.advice import advise, grouped
 
     schema = Schema.read(path)
-    advice = schema.lint()
+    advice = advise(schema)
     if as_json:
         emit(
             {
@@ -53,6 +54,6 @@ def lint(
         ],
         style="green",
     )
-    for line in advice:
+    for line in grouped(advice):
         say(f"advice: {line}")
     return OK

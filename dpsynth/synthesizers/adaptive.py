@@ -31,8 +31,8 @@ _ALL = 1.0 - 1e-12
 
 # Below this x noise rules: fits stop early, no residual form, no refinement. Chosen on the development tables of docs/algorithms.md.
 _LITTLE = 1e3
-# Share of the budget for marginals of three columns inside the tree.
-_TRIPLES_SHARE = 0.12
+# Shares of the budget: for a first guess of the total, and for marginals of three columns inside the tree.
+TOTAL_SHARE, TRIPLES_SHARE = 0.004, 0.12
 # A pair beyond the tree is measured if its error is this many times what noise will make of it; at most this many per column.
 _WORTH, _BEYOND_PER_COLUMN = 1.5, 2
 # Fits stop when the loss is this share of what the truth would have, for little and for enough data; stopping early regularises.
@@ -42,6 +42,11 @@ _ROUND_ITERATIONS, _FINAL_ITERATIONS = 80, 600
 _LIMIT_GROWS_FROM, _LIMIT_GROWS_TO = 1e4, 2.5
 # Candidates in a row that do not fit the tree before the search for one that does is given up.
 _MISFITS = 60
+
+
+def one_way_share(x: float) -> float:
+    """Share of the budget for one-ways; it falls as more records stand above the noise."""
+    return min(0.4, max(0.08, 0.25 - 0.12 * (math.log10(x) - 3.95)))
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,28 @@ class Adaptive:
     def fit(self, private: PrivateData, progress: Progress | None = None) -> SyntheticModel:
         """A junction-tree model of ``private``, spending all of its budget."""
         private = private.discretised(self.bins_share * private.rho_left)
-        if math.prod(a.size for a in private.domain) <= self.tree_limit and len(private.domain) <= 20:
+        if self.fits_jointly(private.domain):
             return self._fit_joint(private, progress)
         return _Run(self, private, progress).result()
+
+    def fits_jointly(self, domain: Domain) -> bool:
+        """Whether the whole joint is one table, so that nothing needs to be selected."""
+        return math.prod(a.size for a in domain) <= self.tree_limit and len(domain) <= 20
+
+    @staticmethod
+    def joint_shares(columns: int) -> dict[int, float]:
+        """How a joint of ``columns`` columns with more than one level divides the budget over orders 1 to 3; adds up to 1."""
+        shares = {1: 0.25, 2: 0.35 if columns > 1 else 0.0, 3: 0.40 if columns > 2 else 0.0}
+        whole = sum(shares.values())
+        return {order: share / whole for order, share in shares.items()}
 
     def _fit_joint(self, private: PrivateData, progress: Progress | None) -> SyntheticModel:
         """The whole joint fits one table: no selection. One-ways 25 %, pair residuals 35 %, triple residuals 40 % of the budget."""
         names = [a.name for a in private.domain if a.size > 1]
         rho = private.rho_left
         orders: dict[int, list[Clique]] = {2: list(combinations(names, 2)), 3: list(combinations(names, 3))}
-        shares = {1: 0.25, 2: 0.35 if orders[2] else 0.0, 3: 0.40 if orders[3] else 0.0}
-        scale = rho / sum(shares.values()) * _ALL
+        shares = self.joint_shares(len(names))
+        scale = rho * _ALL
         one_ways = measure_one_ways(private, shares[1] * scale)
         measurements = list(one_ways)
         total = estimate_total(private, one_ways)
@@ -154,7 +170,7 @@ class _Run:
         return self.fitted
 
     def result(self) -> SyntheticModel:
-        triples = _TRIPLES_SHARE * self.rho if len(self.domain) > 2 else 0.0
+        triples = TRIPLES_SHARE * self.rho if len(self.domain) > 2 else 0.0
         rounds = self.recipe.rounds
         score_rho = self.recipe.score_share * self.rho / rounds
         for done in range(rounds):
@@ -196,10 +212,9 @@ class _Run:
 
     def _one_ways(self) -> tuple[list[Measurement], float]:
         """Their share falls with x; x needs a total, so a first guess of the total takes a hundredth of the share at its largest."""
-        guess = float(self.full.total(0.004 * self.rho).values)
+        guess = float(self.full.total(TOTAL_SHARE * self.rho).values)
         x = max(1.0, guess) * math.sqrt(2.0 * self.rho) / self.full.unit.mass
-        share = min(0.4, max(0.08, 0.25 - 0.12 * (math.log10(x) - 3.95)))
-        one_ways = measure_one_ways(self.full, share * self.rho)
+        one_ways = measure_one_ways(self.full, one_way_share(x) * self.rho)
         return one_ways, estimate_total(self.full, one_ways)
 
     def _fit(self, iterations: int, *, warm: bool = True) -> Fitted:

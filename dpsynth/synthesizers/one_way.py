@@ -9,16 +9,21 @@ from dpsynth.marginals import Domain, Measurement, Recoding
 from dpsynth.privacy import PrivateData
 
 
-def measure_one_ways(private: PrivateData, rho: float) -> list[Measurement]:
-    """Every column's marginal; ``rho`` is split in proportion to (levels)^(2/3).
+def one_way_shares(domain: Domain, rho: float) -> list[float]:
+    """``rho`` split over the columns in proportion to (levels)^(2/3).
 
     The expected L1 error of a table of n cells is n sigma sqrt(2/pi), and minimising the sum of errors under sum of 1/sigma^2 = const gives
     1/sigma^2 ~ n^(2/3).
     """
-    sizes = np.array([a.size for a in private.domain], dtype=np.float64)
-    shares = sizes ** (2.0 / 3.0)
-    shares *= rho * (1.0 - 1e-12) / shares.sum()
-    return [private.measure((a.name,), share, "one_way") for a, share in zip(private.domain, shares.tolist(), strict=True)]
+    shares = np.array([a.size for a in domain], dtype=np.float64) ** (2.0 / 3.0)
+    divided: list[float] = (shares * (rho * (1.0 - 1e-12) / shares.sum())).tolist()
+    return divided
+
+
+def measure_one_ways(private: PrivateData, rho: float) -> list[Measurement]:
+    """Every column's marginal, ``rho`` divided as `one_way_shares` says."""
+    shares = one_way_shares(private.domain, rho)
+    return [private.measure((a.name,), share, "one_way") for a, share in zip(private.domain, shares, strict=True)]
 
 
 def estimate_total(private: PrivateData, one_ways: list[Measurement]) -> float:

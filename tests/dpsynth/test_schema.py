@@ -288,7 +288,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 
 
 def test_lint_gives_advice_and_is_silent_when_there_is_none() -> None:
-    advice = "\n".join(Schema.from_dict(schema({**SEX, "name": "patient_id", "missingValues": ["NA"]}, day())).lint())
+    advice = "\n".join(Schema.from_dict(schema({**AGE, "name": "patient_id", "missingValues": ["NA"]}, day())).lint())
     for words in ("looks like an identifier", "declares missing values", "keeps exact dates", '"quasi"', "no dp:rows"):
         assert words in advice
     good = schema({**AGE, "dp:role": "quasi"}, {**SEX, "dp:role": "sensitive"}, **{"dp:rows": 10})

@@ -1,0 +1,262 @@
+"""What a release will be like, from its schema alone: noise, error, size, time, and the rules that are decided beforehand.
+
+No record is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dpsynth.encode import Encoder
+from dpsynth.errors import ConfigError
+from dpsynth.marginals import Domain
+from dpsynth.planning.accuracy import Error, one_way_errors, pair_errors
+from dpsynth.planning.cost import Cost, cost
+from dpsynth.planning.rules import RuleForecast, forecast
+from dpsynth.planning.spending import spending
+from dpsynth.privacy import PrivacyBudget, PrivacyUnit
+from dpsynth.privacy.bins import TARGET_BINS
+from dpsynth.schema import Schema
+from dpsynth.schema_tools.advice import advise
+from dpsynth.synthesizers import SYNTHESIZERS, Synthesizer, choose
+
+LADDER = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Epsilons that are shown beside the one that was asked for."""
+
+_SMALLEST, _LARGEST = 1e-3, 100.0
+_STEPS = 40
+# A level that holds fewer records than this many standard deviations cannot be told from an empty one.
+_STANDS_OUT = 3.0
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """One column: its levels, the noise in each of their counts, and the share of records that noise is expected to misplace.
+
+    ``found``: its bins are to be found under the budget, so ``levels`` is an estimate.
+    """
+
+    name: str
+    levels: int
+    found: bool
+    stddev: float
+    error: Error
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """One synthesizer at one epsilon. ``pair_*`` are None where no pair is measured."""
+
+    synthesizer: str
+    epsilon: float
+    rho: float
+    columns: tuple[ColumnPlan, ...]
+    one_way_error: Error
+    pair_stddev: float | None
+    pair_error: Error | None
+    cost: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "synthesizer": self.synthesizer,
+            "epsilon": self.epsilon,
+            "rho": self.rho,
+            "one_way_error": vars(self.one_way_error),
+            "pair_stddev": self.pair_stddev,
+            "pair_error": None if self.pair_error is None else vars(self.pair_error),
+            "cpu_seconds": self.cost.cpu_seconds,
+            "peak_mb": self.cost.peak_mb,
+            "columns": [{**vars(c), "error": vars(c.error)} for c in self.columns],
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer. ``chosen`` is what was asked for, ``ladder`` the same at other epsilons, ``rivals`` other synthesizers at this epsilon.
+
+    ``cells`` counts those of all pairs of columns. ``solved_for`` is the target error, where epsilon was sought.
+    """
+
+    schema: Schema
+    delta: float
+    rows: int
+    chosen: Outlook
+    ladder: tuple[Outlook, ...]
+    rivals: tuple[Outlook, ...]
+    cells: int
+    advice: tuple[str, ...]
+    rules: RuleForecast | None = None
+    solved_for: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        rules = self.rules
+        return {
+            "dataset": self.schema.dataset,
+            "unit": {"name": self.schema.unit.name, "max_rows": self.schema.unit.max_rows, "neighbours": self.schema.neighbours},
+            "rows": self.rows,
+            "delta": self.delta,
+            "cells_of_all_pairs": self.cells,
+            "target_error": self.solved_for,
+            "chosen": self.chosen.to_dict(),
+            "ladder": [{k: v for k, v in o.to_dict().items() if k != "columns"} for o in self.ladder],
+            "rivals": [{k: v for k, v in o.to_dict().items() if k != "columns"} for o in self.rivals],
+            "rules": None
+            if rules is None
+            else {"policy": rules.policy, "left_to_the_run": rules.left_to_the_run, "outcomes": [vars(o) for o in rules.outcomes]},
+            "advice": list(self.advice),
+        }
+
+
+def plan(
+    schema: Schema,
+    *,
+    delta: float,
+    epsilon: float | None = None,
+    target_error: float | None = None,
+    synthesizer: str = "auto",
+    rows: int | None = None,
+    policy: str | None = None,
+    ledger: Mapping[str, Any] | None = None,
+    header: Sequence[str] | None = None,
+) -> Plan:
+    """Plan a release at ``epsilon``, or at the smallest epsilon whose expected one-way error is at most ``target_error``.
+
+    ``rows`` is a public number or a guess: the schema's ``dp:rows`` if not given. ``header`` are the names of the table's columns.
+    """
+    rows = _rows(schema, rows)
+    domain, found = planned_domain(schema)
+    unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours)
+    look = _Look(schema, domain, found, unit, rows, delta, synthesizer)
+    if (epsilon is None) == (target_error is None):
+        raise ConfigError("give either epsilon or target_error: the budget, or the error that it must reach")
+    if target_error is not None:
+        epsilon = look.solve(target_error)
+    assert epsilon is not None
+    budget = PrivacyBudget(epsilon, delta)
+    chosen = look.at(budget)
+    return Plan(
+        schema=schema,
+        delta=delta,
+        rows=rows,
+        chosen=chosen,
+        ladder=tuple(look.at(PrivacyBudget(step, delta)) for step in LADDER),
+        rivals=tuple(look.at(budget, SYNTHESIZERS[name]()) for name in SYNTHESIZERS if name != chosen.synthesizer),
+        cells=_pair_cells(domain),
+        advice=(*_missing_columns(schema, header), *advise(schema), *_noise_advice(chosen, rows)),
+        rules=None if policy is None else forecast(policy, schema, domain, budget, ledger=ledger),
+        solved_for=target_error,
+    )
+
+
+def planned_domain(schema: Schema) -> tuple[Domain, frozenset[str]]:
+    """The columns as they will be counted; those whose bins are to be found under the budget get as many as the search aims at."""
+    encoder = Encoder(schema)
+    pending = encoder.pending
+    edges = {}
+    for name in pending:
+        cells = encoder.grid_cells(name)
+        edges[name] = range(0, cells, max(1, cells // TARGET_BINS))
+    return (encoder.with_edges(edges) if pending else encoder).domain, frozenset(pending)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Everything about a plan but the budget."""
+
+    schema: Schema
+    domain: Domain
+    found: frozenset[str]
+    unit: PrivacyUnit
+    rows: int
+    delta: float
+    synthesizer: str
+
+    def at(self, budget: PrivacyBudget, recipe: Synthesizer | None = None) -> Outlook:
+        recipe = recipe or self._recipe(budget)
+        spent = spending(recipe, self.domain, len(self.found), self.unit, budget.rho, self.rows)
+        errors = one_way_errors(self.domain, spent, self.rows)
+        pairs = pair_errors(self.domain, spent.pairs, self.unit, self.rows) if spent.pairs else {}
+        columns = tuple(ColumnPlan(a.name, a.size, a.name in self.found, spent.one_way[a.name], errors[a.name]) for a in self.domain)
+        x = self.rows * math.sqrt(2.0 * (budget.rho - spent.bins_rho)) / self.unit.max_rows
+        noises = sorted(spent.pairs.stddev(self.unit, spent.pairs.shape(*pair)) for pair in pairs) if spent.pairs else []
+        return Outlook(
+            recipe.name,
+            float(budget.epsilon),
+            budget.rho,
+            columns,
+            Error.mean(list(errors.values())),
+            noises[len(noises) // 2] if noises else None,
+            Error.mean(list(pairs.values())) if pairs else None,
+            cost(recipe.name, self.rows, len(self.domain), x),
+        )
+
+    def solve(self, target: float) -> float:
+        """The smallest epsilon with an expected one-way error, cells equally full, of at most ``target``; to three digits, rounded up."""
+        if not 0.0 < target < 1.0:
+            raise ConfigError(f"target_error={target!r} must be > 0 and < 1: a share of the records, e.g. 0.02")
+        low, high = math.log(_SMALLEST), math.log(_LARGEST)
+        if self._error(_LARGEST) > target:
+            raise ConfigError(f"target_error={target:g} is out of reach for epsilon up to {_LARGEST:g}; use fewer or coarser columns")
+        if self._error(_SMALLEST) <= target:
+            return _SMALLEST
+        for _ in range(_STEPS):
+            middle = (low + high) / 2.0
+            if self._error(math.exp(middle)) <= target:
+                high = middle
+            else:
+                low = middle
+        scale = 10.0 ** (math.floor(high / math.log(10.0)) - 2)
+        return float(f"{math.ceil(math.exp(high) / scale - 1e-9) * scale:.6g}")
+
+    def _error(self, epsilon: float) -> float:
+        budget = PrivacyBudget(epsilon, self.delta)
+        spent = spending(self._recipe(budget), self.domain, len(self.found), self.unit, budget.rho, self.rows)
+        return Error.mean(list(one_way_errors(self.domain, spent, self.rows).values())).even
+
+    def _recipe(self, budget: PrivacyBudget) -> Synthesizer:
+        if self.synthesizer == "auto":
+            return choose(self.schema.rows, len(self.schema.modelled), self.schema.unit.max_rows, budget)
+        if self.synthesizer not in SYNTHESIZERS:
+            raise ConfigError(f"synthesizer={self.synthesizer!r} must be one of auto, {', '.join(SYNTHESIZERS)}")
+        return SYNTHESIZERS[self.synthesizer]()
+
+
+def _rows(schema: Schema, rows: int | None) -> int:
+    if rows is not None and rows < 1:
+        raise ConfigError(f"rows={rows} must be >= 1")
+    known = rows or schema.rows
+    if known is None:
+        raise ConfigError("how many rows is not declared; give --rows-estimate, a public number or a guess, or dp:rows in the schema")
+    return known
+
+
+def _pair_cells(domain: Domain) -> int:
+    sizes = [a.size for a in domain]
+    return (sum(sizes) ** 2 - sum(n * n for n in sizes)) // 2
+
+
+def _missing_columns(schema: Schema, header: Sequence[str] | None) -> list[str]:
+    if header is None:
+        return []
+    absent = [name for name in schema.columns if name not in header]
+    extra = len(set(header) - {f.name for f in schema.fields})
+    said = [f"column {name!r} is in the schema but not in the table" for name in absent]
+    return said + ([f"{extra} columns of the table are not in the schema; they will not be read"] if extra else [])
+
+
+def _noise_advice(chosen: Outlook, rows: int) -> list[str]:
+    advice = []
+    for column in chosen.columns:
+        above = int(rows / (_STANDS_OUT * column.stddev))
+        if column.found or column.levels <= max(2, above):
+            continue
+        advice.append(
+            f"field {column.name!r} has {column.levels} levels, of which at most {above} can stand above the noise; "
+            "fewer, larger levels would be kept apart"
+        )
+    return advice
