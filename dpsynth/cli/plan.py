@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,7 +63,7 @@ def command(
     return OK
 
 
-def _budget(path: Path, schema: Schema, epsilon: float, delta: float) -> dict[str, Any]:
+def _budget(path: str, schema: Schema, epsilon: float, delta: float) -> dict[str, Any]:
     """The budget section of the evidence, as the ledger would make it now."""
     from dpsynth.privacy.ledger import Ledger
 
