@@ -12,7 +12,7 @@ from typing import Any
 
 from dpsynth.encode import Encoder
 from dpsynth.errors import ConfigError
-from dpsynth.marginals import Domain
+from dpsynth.marginals import COUNT, Attribute, Domain, count_name
 from dpsynth.planning.accuracy import Error, one_way_errors, pair_errors
 from dpsynth.planning.cost import Cost, cost
 from dpsynth.planning.rules import RuleForecast, forecast
@@ -130,8 +130,8 @@ def plan(
     """
     rows = _rows(schema, rows)
     domain, found = planned_domain(schema)
-    unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours)
-    look = _Look(schema, domain, found, unit, rows, delta, synthesizer)
+    unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
+    look = _Look(schema, domain, found, unit, rows, _counted(schema, rows), delta, synthesizer)
     if (epsilon is None) == (target_error is None):
         raise ConfigError("give either epsilon or target_error: the budget, or the error that it must reach")
     if target_error is not None:
@@ -147,21 +147,28 @@ def plan(
         ladder=tuple(look.at(PrivacyBudget(step, delta)) for step in LADDER),
         rivals=tuple(look.at(budget, SYNTHESIZERS[name]()) for name in SYNTHESIZERS if name != chosen.synthesizer),
         cells=_pair_cells(domain),
-        advice=(*_missing_columns(schema, header), *advise(schema), *_noise_advice(chosen, rows)),
+        advice=(*_missing_columns(schema, header), *advise(schema), *_noise_advice(chosen, look.counted)),
         rules=None if policy is None else forecast(policy, schema, domain, budget, ledger=ledger),
         solved_for=target_error,
     )
 
 
 def planned_domain(schema: Schema) -> tuple[Domain, frozenset[str]]:
-    """The columns as they will be counted; those whose bins are to be found under the budget get as many as the search aims at."""
+    """The columns as they will be counted; those whose bins are to be found under the budget get as many as the search aims at.
+
+    Where units weigh one, the number of rows of a unit is a column too.
+    """
     encoder = Encoder(schema)
     pending = encoder.pending
     edges = {}
     for name in pending:
         cells = encoder.grid_cells(name)
         edges[name] = range(0, cells, max(1, cells // TARGET_BINS))
-    return (encoder.with_edges(edges) if pending else encoder).domain, frozenset(pending)
+    domain = (encoder.with_edges(edges) if pending else encoder).domain
+    unit = schema.unit
+    if unit.by_person:
+        domain = Domain((*domain, Attribute(count_name(unit.name), unit.max_rows, ordered=True, scope=COUNT)))
+    return domain, frozenset(pending)
 
 
 @dataclass(frozen=True)
@@ -173,16 +180,17 @@ class _Look:
     found: frozenset[str]
     unit: PrivacyUnit
     rows: int
+    counted: int
     delta: float
     synthesizer: str
 
     def at(self, budget: PrivacyBudget, recipe: Synthesizer | None = None) -> Outlook:
         recipe = recipe or self._recipe(budget)
-        spent = spending(recipe, self.domain, len(self.found), self.unit, budget.rho, self.rows)
-        errors = one_way_errors(self.domain, spent, self.rows)
-        pairs = pair_errors(self.domain, spent.pairs, self.unit, self.rows) if spent.pairs else {}
+        spent = spending(recipe, self.domain, len(self.found), self.unit, budget.rho, self.counted)
+        errors = one_way_errors(self.domain, spent, self.counted)
+        pairs = pair_errors(self.domain, spent.pairs, self.unit, self.counted) if spent.pairs else {}
         columns = tuple(ColumnPlan(a.name, a.size, a.name in self.found, spent.one_way[a.name], errors[a.name]) for a in self.domain)
-        x = self.rows * math.sqrt(2.0 * (budget.rho - spent.bins_rho)) / self.unit.max_rows
+        x = self.counted * math.sqrt(2.0 * (budget.rho - spent.bins_rho)) / self.unit.mass
         noises = sorted(spent.pairs.stddev(self.unit, spent.pairs.shape(*pair)) for pair in pairs) if spent.pairs else []
         return Outlook(
             recipe.name,
@@ -215,12 +223,14 @@ class _Look:
 
     def _error(self, epsilon: float) -> float:
         budget = PrivacyBudget(epsilon, self.delta)
-        spent = spending(self._recipe(budget), self.domain, len(self.found), self.unit, budget.rho, self.rows)
-        return Error.mean(list(one_way_errors(self.domain, spent, self.rows).values())).even
+        spent = spending(self._recipe(budget), self.domain, len(self.found), self.unit, budget.rho, self.counted)
+        return Error.mean(list(one_way_errors(self.domain, spent, self.counted).values())).even
 
     def _recipe(self, budget: PrivacyBudget) -> Synthesizer:
         if self.synthesizer == "auto":
-            return choose(self.schema.rows, len(self.schema.modelled), self.schema.unit.max_rows, budget)
+            return choose(
+                self.schema.rows, len(self.schema.modelled), 1 if self.schema.unit.by_person else self.schema.unit.max_rows, budget
+            )
         if self.synthesizer not in SYNTHESIZERS:
             raise ConfigError(f"synthesizer={self.synthesizer!r} must be one of auto, {', '.join(SYNTHESIZERS)}")
         return SYNTHESIZERS[self.synthesizer]()
@@ -233,6 +243,13 @@ def _rows(schema: Schema, rows: int | None) -> int:
     if known is None:
         raise ConfigError("how many rows is not declared; give --rows-estimate, a public number or a guess, or dp:rows in the schema")
     return known
+
+
+def _counted(schema: Schema, rows: int) -> int:
+    """What the tables of counts add up to: rows, or persons where each weighs one; half of maxRows each if nothing public says more."""
+    if not schema.unit.by_person:
+        return rows
+    return min(rows, schema.population_bound or max(1, round(2 * rows / (1 + schema.unit.max_rows))))
 
 
 def _pair_cells(domain: Domain) -> int:

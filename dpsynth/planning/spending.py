@@ -95,7 +95,7 @@ def _adaptive(recipe: Synthesizer, domain: Domain, unit: PrivacyUnit, rho: float
     assert isinstance(recipe, Adaptive)
     if recipe.fits_jointly(domain):
         return _adaptive_joint(domain, unit, rho, bins)
-    x = rows * math.sqrt(2.0 * rho) / unit.max_rows
+    x = rows * math.sqrt(2.0 * rho) / unit.mass
     share = one_way_share(x)
     one_way = _one_way(domain, unit, share * rho)
     triples = TRIPLES_SHARE if len(domain) > 2 else 0.0

@@ -113,3 +113,14 @@ def test_the_cost_law_is_within_a_factor_of_three_of_what_was_measured(
 
 def test_the_cost_of_aim_is_not_told() -> None:
     assert cost("aim", 1000, 10, 100.0).cpu_seconds is None
+
+
+def test_persons_that_weigh_one_have_no_price_for_many_rows() -> None:
+    fields = [*schema_document()["fields"], {"name": "key", "type": "string", "dp:role": "identifier"}]
+
+    def look(**unit: Any) -> float:
+        dataset = {"id": "visits", "population": "patients", "populationBound": 5_000}
+        schema = _schema(fields=fields, **{"dp:dataset": dataset, "dp:unit": {"name": "person", "field": "key", "maxRows": 10, **unit}})
+        return plan(schema, delta=1e-6, epsilon=1.0, synthesizer="independent").chosen.columns[0].stddev
+
+    assert look(weights="person") < look() / 8
