@@ -5,7 +5,7 @@ OUT ?= out/demo
 JOBS ?= 2
 EXTRAS := anonymeter,sign
 # What the tests read besides the installed wheel. They run from a copy, where no source package can shadow it.
-COPIED := $(wildcard tests docs scripts benchmarks README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE Makefile pyproject.toml .ci)
+COPIED := $(wildcard tests docs scripts benchmarks README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE Makefile pyproject.toml action.yml .pre-commit-hooks.yaml .ci)
 SOURCES := $(shell find dpsynth audits policies reports -type f -not -name '*.pyc' 2>/dev/null)
 
 .DEFAULT_GOAL := help
