@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.code_store import MEMORY, CodeStore
+from dpsynth.constraints import Column
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of
 from dpsynth.in_order import in_order
@@ -189,9 +190,11 @@ class Encoder:
 
     @cached_property
     def _declared_starts(self) -> dict[str, tuple[int, ...] | None]:
+        """First cell of each bin of the modelled columns; those that a relation computes from others are not among them."""
         return {
             name: bin_starts(column.declared, column.grid) if isinstance(column, _Ordered) else tuple(range(column.size))
             for name, column in self._columns.items()
+            if name not in self.schema.derived
         }
 
     @cached_property
@@ -214,11 +217,37 @@ class Encoder:
             if self._declared_starts.get(name, ()) is not None:
                 raise ConfigError(f'column {name!r} has declared bins; edges are only for columns with "dp:bins": "dp"')
             size = self._columns[name].size
-            marks = sorted({0, *(int(cell) for cell in cells)})
+            marks = sorted({0, *(int(cell) for cell in cells), *self._cuts(name)})
             if marks[0] < 0 or marks[-1] > size:
                 raise ConfigError(f"edges of column {name!r} must be grid cells from 0 to {size}")
             starts[name] = tuple(mark for mark in marks if mark < size)
         return replace(self, edges={**self.edges, **starts})
+
+    def _cuts(self, name: str) -> Iterable[int]:
+        """Grid cells at which a condition of a declared relation begins or ends to hold: public bin edges."""
+        lowest, highest = self.cell_ends(name)
+        for relation in self.schema.relations:
+            for condition in getattr(relation, "conditions", ()):
+                if condition.field == name:
+                    changes = np.diff(condition.some(lowest, highest).astype(np.int8), prepend=0)
+                    yield from np.flatnonzero(changes).tolist()
+
+    def cell_ends(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The least and the greatest value of each grid cell of an ordered column, as floats (moments in seconds since 1970)."""
+        column = self._columns[name]
+        assert isinstance(column, _Ordered)
+        low, high = column.grid.ends(np.arange(column.size))
+        return floats_of(low), floats_of(high)
+
+    def bin_cells(self, name: str) -> npt.NDArray[np.int64]:
+        """First grid cell of each bin of an ordered column, and behind the last bin the number of cells."""
+        return np.array([*self._starts[name], self._columns[name].size], dtype=np.int64)
+
+    def values_in(self, name: str, cells: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """A value drawn in each grid cell of an ordered column, as floats."""
+        column = self._columns[name]
+        assert isinstance(column, _Ordered)
+        return floats_of(column.grid.values(cells, rng))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON from which `from_dict` makes an equal encoder."""
@@ -246,6 +275,16 @@ class Encoder:
         if code < 0 or not _within(declared, value):
             raise ConfigError(f"where {name!r}: that value is not in the declared domain of the column")
         return int(np.searchsorted(self._starts[name], code, side="right")) - 1
+
+    def level_of(self, name: str, value: object) -> int | None:
+        """The level of a listed column that a caller's value names, ``None`` meaning missing; None where there is no such level."""
+        import pyarrow as pa
+
+        column, declared = self._columns[name], self.schema[name]
+        if value is None:
+            return column.size if declared.nullable else None
+        code = int(column.encode(pa.array([str(value)]))[0])
+        return code if code >= 0 else None
 
     def encode(self, batches: Iterable[pa.RecordBatch], memory: int = MEMORY) -> Encoded:
         """Read a stream of record batches into codes on the grid.
@@ -330,21 +369,30 @@ class Encoder:
             lookups[name] = lookup.astype(code_dtype(self.domain[name].size))
         return lookups
 
-    def decode(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> pd.DataFrame:
+    def decode(
+        self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None, drawn: Mapping[str, Column] | None = None
+    ) -> pd.DataFrame:
         """Codes over ``domain`` -> a table of values in the types of the schema, identifiers left out.
 
         Within a bin a grid cell, and within a cell a value, is drawn uniformly; without ``rng`` both are the middle.
-        Encoding the table again gives the same bins.
+        Encoding the table again gives the same bins. Columns in ``drawn`` have their values already.
         """
-        return self._table({name: self._spread(name, codes[name], rng) for name in self.domain.names}, rng, typed=True)
+        held = drawn or {}
+        return self._table({name: self._spread(name, codes[name], rng) for name in self.domain.names if name not in held}, rng, held)
 
-    def decode_batch(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> pa.RecordBatch:
+    def decode_batch(
+        self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None, drawn: Mapping[str, Column] | None = None
+    ) -> pa.RecordBatch:
         """As `decode`, as one Arrow record batch of `arrow_schema`: no cell becomes a Python object."""
         import pyarrow as pa
 
-        grid = self.spread(codes, rng)
+        held = drawn or {}
+        grid = {name: self._spread(name, codes[name], rng) for name in self.domain.names if name not in held}
         arrays = []
         for name, column in self._columns.items():
+            if name in held:
+                arrays.append(_drawn_array(column.declared, held[name]))
+                continue
             if isinstance(column, _Levels):
                 arrays.append(_level_array(column.declared, grid[name]))
                 continue
@@ -398,13 +446,18 @@ class Encoder:
         Categories and booleans are texts, with None where missing; numbers and dates are the middle of their cell.
         The table is as private as the codes.
         """
-        return self._table(codes, None, typed=False)
+        return self._table(codes, None, {}, typed=False)
 
-    def _table(self, grid_codes: Mapping[str, Codes], rng: np.random.Generator | None, *, typed: bool) -> pd.DataFrame:
+    def _table(
+        self, grid_codes: Mapping[str, Codes], rng: np.random.Generator | None, drawn: Mapping[str, Column], *, typed: bool = True
+    ) -> pd.DataFrame:
         import pandas as pd
 
         series = {}
         for name, column in self._columns.items():
+            if name in drawn:
+                series[name] = _drawn_series(column.declared, drawn[name])
+                continue
             codes = grid_codes[name].astype(np.int64)
             missing = codes >= column.size
             inside = np.where(missing, 0, codes)
@@ -424,6 +477,37 @@ def _within(declared: Field, value: object) -> bool:
     except ValueError:
         return False
     return isinstance(declared.minimum, (int, float)) and declared.minimum <= number <= float(str(declared.maximum))
+
+
+def floats_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Values of an ordered column as floats: moments in seconds since 1970."""
+    whole = values.astype("datetime64[s]").astype(np.int64) if values.dtype.kind == "M" else values
+    return whole.astype(np.float64)
+
+
+def _typed(declared: Field, column: Column) -> npt.NDArray[Any]:
+    """Floats as codes of levels, whole numbers, numbers or moments; any value where missing."""
+    values = np.where(column.missing, 0.0, column.values)
+    if declared.type == "number":
+        return values
+    whole = values.astype(np.int64)
+    return whole.astype("datetime64[s]").astype("datetime64[us]") if declared.type in ("date", "datetime") else whole
+
+
+def _drawn_series(declared: Field, column: Column) -> pd.Series[Any]:
+    values = _typed(declared, column)
+    if not declared.has_bounds:
+        return _level_series(declared, values, column.missing, typed=True)
+    return _ordered_series(declared, values, column.missing)
+
+
+def _drawn_array(declared: Field, column: Column) -> pa.Array:
+    import pyarrow as pa
+
+    values = _typed(declared, column)
+    if not declared.has_bounds:
+        return _level_array(declared, np.where(column.missing, len(declared.levels), values))
+    return pa.array(values, mask=column.missing if declared.nullable else None)
 
 
 def _level_series(declared: Field, codes: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_], *, typed: bool) -> pd.Series[Any]:

@@ -16,7 +16,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from dpsynth import __version__
-from dpsynth.marginals import Domain
+from dpsynth.marginals import Attribute, Domain
 from dpsynth.privacy.budget import epsilon_of
 from dpsynth.privacy.noise import opendp_version
 from dpsynth.privacy.transcript import digest
@@ -156,12 +156,15 @@ def dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
         "date_precision": max(map(str, dates), key=_RESOLUTION_ORDER.index) if dates else None,
         "age_top_code": max(ages, default=None),
         "geo_min_population": None,
+        "relations": [relation.text for relation in schema.relations],
         "fields": [_field(f, domain) for f in schema.modelled],
     }
 
 
 def _field(field: Field, domain: Domain) -> dict[str, Any]:
-    attribute = domain[field.name]
+    # A column that a relation computes from others is not in the model.
+    modelled = field.name in domain
+    attribute = domain[field.name] if modelled else Attribute(field.name, max(1, len(field.levels)), field.ordered, field.nullable)
     return {
         "name": field.name,
         "title": field.title,
@@ -175,7 +178,8 @@ def _field(field: Field, domain: Domain) -> dict[str, Any]:
         "minimum": _plain(field.minimum),
         "maximum": _plain(field.maximum),
         "categories": None if field.has_bounds else list(field.levels),
-        "bins": attribute.size - attribute.nullable if field.has_bounds else None,
+        "bins": attribute.size - attribute.nullable if field.has_bounds and modelled else None,
+        "computed": not modelled,
     }
 
 

@@ -37,6 +37,9 @@ class Grid(Protocol):
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[Any]:
         """A value in each cell: uniform when ``rng`` is given, else the one in the middle."""
 
+    def ends(self, cells: Cells) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """The least and the greatest value of each cell."""
+
     def edge(self, value: Any) -> int:
         """The first cell at or above a declared edge."""
 
@@ -78,6 +81,12 @@ class Steps:
         offset: npt.NDArray[np.int64] = rng.integers(width) if rng is not None else (width - 1) // 2
         return first + offset
 
+    def ends(self, cells: Cells) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First and last step of each cell."""
+        if self._starts is None:
+            return cells, cells
+        return self._starts[cells], np.append(self._starts[1:], self.count)[cells] - 1
+
     def first_cell(self, step: int) -> int:
         return int(step if self._starts is None else np.searchsorted(self._starts, step, side="left"))
 
@@ -99,6 +108,10 @@ class IntegerGrid:
 
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
         return self.low + self.steps.steps(cells, rng)
+
+    def ends(self, cells: Cells) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        first, last = self.steps.ends(cells)
+        return self.low + first, self.low + last
 
     def edge(self, value: Any) -> int:
         return self.steps.first_cell(math.ceil(value) - self.low)
@@ -127,7 +140,14 @@ class StepGrid:
         return self.steps.of_steps(np.rint(place).astype(np.int64))
 
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.float64]:
-        return np.round(self.low + self.steps.steps(cells, rng) * self.step, self._decimals)
+        return self._of_steps(self.steps.steps(cells, rng))
+
+    def ends(self, cells: Cells) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        first, last = self.steps.ends(cells)
+        return self._of_steps(first), self._of_steps(last)
+
+    def _of_steps(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return np.round(self.low + steps * self.step, self._decimals)
 
     def edge(self, value: Any) -> int:
         return self.steps.first_cell(_step_at(value, self.low, self.step))
@@ -152,10 +172,19 @@ class RealGrid:
         found[values <= self._edges[0]] = 0
         return found
 
+    def ends(self, cells: Cells) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        low, high = self._around(cells)
+        first, last = cells == 0, cells == self.size - 1
+        lowest = np.where(first | last, low, np.nextafter(low, high))
+        return np.where(last, high, lowest), np.where(first, low, np.where(last, high, np.nextafter(high, low)))
+
+    def _around(self, cells: Cells) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        last = len(self.edges) - 1
+        return self._edges[np.clip(cells - 1, 0, last)], self._edges[np.clip(cells, 0, last)]
+
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.float64]:
         last = len(self.edges) - 1
-        low = self._edges[np.clip(cells - 1, 0, last)]
-        high = self._edges[np.clip(cells, 0, last)]
+        low, high = self._around(cells)
         share = rng.random(len(cells)) if rng is not None else 0.5
         drawn = low + share * (high - low)
         # Rounding may reach either end of a narrow interval; an end belongs to another cell.
@@ -194,7 +223,14 @@ class TimeGrid:
         return self.steps.of_steps(self._step(values) - self._first)
 
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.datetime64]:
-        units = (self._first + self.steps.steps(cells, rng)).astype(f"datetime64[{_UNIT_CODES[self.resolution]}]")
+        return self._of_steps(self.steps.steps(cells, rng))
+
+    def ends(self, cells: Cells) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        first, last = self.steps.ends(cells)
+        return self._of_steps(first), self._of_steps(last)
+
+    def _of_steps(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.datetime64]:
+        units = (self._first + steps).astype(f"datetime64[{_UNIT_CODES[self.resolution]}]")
         return np.maximum(units.astype("datetime64[us]"), np.datetime64(self.low, "s").astype("datetime64[us]"))
 
     def edge(self, value: Any) -> int:

@@ -110,6 +110,10 @@ class Domain:
     def __len__(self) -> int:
         return len(self.attributes)
 
+    def without(self, names: Sequence[str]) -> Domain:
+        """The other columns."""
+        return Domain(tuple(attribute for attribute in self.attributes if attribute.name not in names))
+
     def shape(self, clique: Sequence[str]) -> tuple[int, ...]:
         return tuple(self[name].size for name in clique)
 

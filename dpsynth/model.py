@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.errors import ConfigError, InputError
-from dpsynth.marginals import Attribute, CodedTable, Domain, Measurement, Recoding, code_dtype
+from dpsynth.marginals import Attribute, CodedTable, Codes, Domain, Measurement, Recoding, code_dtype
 from dpsynth.persons import Persons, draw, longitudinal, rows_per_unit
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import JunctionTree
@@ -29,6 +29,9 @@ from dpsynth.pgm.sampling import sample, told_apart
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dpsynth.constraints.drawing import Drawing
+    from dpsynth.constraints.lawful import Lawful
+    from dpsynth.constraints.steering import Balance
     from dpsynth.encode import Encoder
 
 FORMAT = "dpsynth.model/1"
@@ -98,7 +101,7 @@ class SyntheticModel:
     @property
     def rows(self) -> int:
         """Estimated number of training rows, at least 1."""
-        return max(1, round(self.total * rows_per_unit(self))) if self.domain.unit_axes else max(1, round(self.total))
+        return max(1, round(self.total * rows_per_unit(self, self.lawful.beliefs))) if self.domain.unit_axes else max(1, round(self.total))
 
     def sample_codes(self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None) -> CodedTable:
         """``rows`` coded records; ``where`` fixes columns to codes of ``domain`` (exact under the model, not by rejection).
@@ -112,44 +115,83 @@ class SyntheticModel:
         rng = np.random.default_rng(seed)
         conditions = dict(where or {})
         beliefs = self._conditioned(conditions)
-        if self.refinement is None or conditions or not 0 < rows <= self.refinement.most_rows:
+        return CodedTable(self.domain, self.draw_codes(beliefs, rows, rng, self._only(conditions), refined=not conditions))
+
+    def draw_codes(
+        self,
+        beliefs: Beliefs,
+        rows: int,
+        rng: np.random.Generator,
+        within: Mapping[str, npt.NDArray[np.float64]],
+        *,
+        refined: bool = False,
+    ) -> dict[str, Codes]:
+        """``rows`` rows from ``beliefs`` over the merged levels, in full levels; ``within`` replaces the weights inside merged levels."""
+        if not refined or self.refinement is None or not 0 < rows <= self.refinement.most_rows:
             merged = sample(beliefs, rows, rng)
         else:
             merged = self.refinement.sample(beliefs, rows, rng)
         columns = {}
         for attribute, codes in zip(self.domain, merged, strict=True):
             name = attribute.name
-            if name in conditions:
-                fine = np.full(rows, conditions[name], dtype=np.int64)
-            elif name in self.recoding.levels:
-                fine = told_apart(codes, self.recoding.levels[name], self.within[name], rng)
-            else:
-                fine = codes
+            levels = self.recoding.levels.get(name)
+            fine = codes if levels is None else told_apart(codes, levels, within.get(name, self.within[name]), rng)
             columns[name] = fine.astype(code_dtype(attribute.size))
-        return CodedTable(self.domain, columns)
+        return columns
 
     def sample_units(self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None) -> Persons:
         """Whole units with about ``rows`` rows together; with ``where`` every one of their rows fulfils it."""
         if rows < 0:
             raise ConfigError(f"rows={rows} must be >= 0")
         conditions = dict(where or {})
-        return draw(self, self._conditioned(conditions), rows, np.random.default_rng(seed), conditions)
+        return draw(self, self._conditioned(conditions), rows, np.random.default_rng(seed), self._only(conditions))
 
-    def sample(self, rows: int | None = None, *, seed: int | None = None, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def sample(
+        self,
+        rows: int | None = None,
+        *,
+        seed: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        balance: Balance | None = None,
+    ) -> pd.DataFrame:
         """``rows`` records as a pandas table (default: as many as the training table had, by the noisy estimate).
 
-        ``where={"fraud": "yes"}`` draws from the distribution given those values. Rows that come as persons bear a new key each, in the
-        column of ``dp:unit.field``; rows of one person stand together.
+        Every relation that the schema declares holds in every row. ``where={"fraud": "yes", "age": {"minimum": 65}}`` draws from the
+        distribution given those values. ``balance="fraud"`` gives all its values the same share, ``balance={"sex": {"f": 0.5, "m": 0.5}}``
+        those shares, and leaves the rest as it is given them.
+        Rows that come as persons bear a new key each, in the column of ``dp:unit.field``; rows of one person stand together.
         """
         if self.encoder is None:
             raise ConfigError("this model was fitted on coded data and has no encoder; use sample_codes")
-        codes = None if where is None else {name: self.encoder.code_of(name, value) for name, value in where.items()}
         n = self.rows if rows is None else rows
         rng = np.random.default_rng(None if seed is None else [seed, 1])
+        drawing = self.drawing(where, balance)
         if self.domain.unit_axes:
-            return longitudinal(self.encoder, self.sample_units(n, seed=seed, where=codes), rng)
-        table = self.sample_codes(n, seed=seed, where=codes)
-        return self.encoder.decode(table.columns, rng)
+            persons, drawn = drawing.persons(n, seed)
+            return longitudinal(self.encoder, persons, rng, drawn)
+        codes, drawn = drawing.rows(n, seed)
+        return self.encoder.decode(codes, rng, drawn)
+
+    def drawing(self, where: Mapping[str, Any] | None = None, balance: Balance | None = None) -> Drawing:
+        """What `sample` draws with: the model under conditions and shares, prepared once."""
+        from dpsynth.constraints.drawing import Drawing
+
+        return Drawing(self, where, balance)
+
+    @cached_property
+    def lawful(self) -> Lawful:
+        """The distribution under the relations of the schema, as far as its levels show them; the model's own where none are declared."""
+        from dpsynth.constraints.lawful import lawful
+
+        return lawful(self)
+
+    def shares_within(self, name: str) -> npt.NDArray[np.float64]:
+        """The share of each level inside the merged level it belongs to; 1 where nothing is merged."""
+        if name not in self.recoding.levels:
+            return np.ones(self.domain[name].size)
+        levels, share = self.recoding.levels[name], self.within[name]
+        mass, count = np.bincount(levels, weights=share), np.bincount(levels)
+        return np.where(mass[levels] > 0.0, share / np.where(mass[levels] > 0.0, mass[levels], 1.0), 1.0 / count[levels])
 
     def marginal(self, columns: Sequence[str]) -> MarginalEstimate:
         """Counts over ``columns``, in that order, with a standard error for each."""
@@ -218,8 +260,8 @@ class SyntheticModel:
 
     def _conditioned(self, conditions: Mapping[str, int]) -> Beliefs:
         if not conditions:
-            return self.beliefs
-        beliefs = _copied(self.beliefs, [(self._index[name],) for name in conditions if name in self.domain])
+            return self.lawful.beliefs
+        beliefs = _copied(self.lawful.beliefs, [(self._index[name],) for name in conditions if name in self.domain])
         factors: dict[tuple[int, ...], npt.NDArray[np.float64]] = {}
         for name, code in conditions.items():
             size = self.domain[name].size
@@ -234,20 +276,21 @@ class SyntheticModel:
             raise ConfigError(f"the model gives no probability to the condition on {', '.join(conditions)}")
         return beliefs
 
+    def _only(self, conditions: Mapping[str, int]) -> dict[str, npt.NDArray[np.float64]]:
+        """Weights inside merged levels under which nothing but the conditions' own codes is drawn."""
+        return {name: np.eye(1, self.domain[name].size, code)[0] for name, code in conditions.items()}
+
     def _full_marginal(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
         """Marginal over full levels: the merged marginal, each merged cell spread by the weights within."""
         attributes = [self._index[name] for name in self.domain.ordered_clique(names)]
         if not attributes:
             return np.array(self.total)
-        table = _any_marginal(self.beliefs, attributes)
+        table = _any_marginal(self.lawful.beliefs, attributes)
         for axis, a in enumerate(attributes):
             name = self.domain.names[a]
             if name in self.recoding.levels:
                 levels = self.recoding.levels[name]
-                share = self.within[name]
-                mass = np.bincount(levels, weights=share)
-                count = np.bincount(levels)
-                inside = np.where(mass[levels] > 0.0, share / np.where(mass[levels] > 0.0, mass[levels], 1.0), 1.0 / count[levels])
+                inside = self.shares_within(name)
                 table = np.take(table, levels, axis=axis) * inside.reshape([-1 if i == axis else 1 for i in range(table.ndim)])
         ordered = [self.domain.names[a] for a in attributes]
         return table.transpose([ordered.index(name) for name in names])

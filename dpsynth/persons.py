@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth.constraints import Column as Drawn
 from dpsynth.marginals import CodedTable, code_dtype, count_name
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.sampling import sample, told_apart
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dpsynth.schema import Schema
 
 Column = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,16 @@ def rows_per_unit(model: SyntheticModel, beliefs: Beliefs | None = None) -> floa
     return float(shares @ np.arange(1, len(shares) + 1))
 
 
-def draw(model: SyntheticModel, beliefs: Beliefs, rows: int, rng: np.random.Generator, conditions: Mapping[str, int]) -> Persons:
-    """Units whose rows are about ``rows`` in all. ``conditions`` are codes that ``beliefs`` is already conditioned on."""
+def draw(model: SyntheticModel, beliefs: Beliefs, rows: int, rng: np.random.Generator, within: Mapping[str, Weights]) -> Persons:
+    """Units whose rows are about ``rows`` in all. ``within`` replaces the model's weights inside merged levels."""
     domain, counted = model.domain, model.domain.count_axis
     if counted is None:
         raise ValueError("the domain has no column for the number of rows of a unit")
 
     def fine(axis: int, merged: Column, strata: Column | None = None) -> Column:
         name = domain.names[axis]
-        if name in conditions:
-            return np.full(len(merged), conditions[name], dtype=np.int64)
         levels = model.recoding.levels.get(name)
-        return merged if levels is None else told_apart(merged, levels, model.within[name], rng, strata)
+        return merged if levels is None else told_apart(merged, levels, within.get(name, model.within[name]), rng, strata)
 
     units = max(1, round(rows / rows_per_unit(model, beliefs))) if rows else 0
     of_units = dict(zip(domain.unit_axes, sample(beliefs, units, rng, only=domain.unit_axes), strict=True))
@@ -75,10 +75,10 @@ def draw(model: SyntheticModel, beliefs: Beliefs, rows: int, rng: np.random.Gene
     return Persons(CodedTable(domain, columns), owners)
 
 
-def longitudinal(encoder: Encoder, persons: Persons, rng: np.random.Generator) -> pd.DataFrame:
+def longitudinal(encoder: Encoder, persons: Persons, rng: np.random.Generator, drawn: Mapping[str, Drawn] | None = None) -> pd.DataFrame:
     """One flat table in the schema's column order, with a new key for each person; ``dp:unit.order`` ascends within a person.
 
-    Static columns are decoded once per person, so that they agree to the last digit.
+    Static columns are decoded once per person, so that they agree to the last digit. Columns in ``drawn`` have their values already.
     """
     from dpsynth.identifiers import keys
 
@@ -86,15 +86,17 @@ def longitudinal(encoder: Encoder, persons: Persons, rng: np.random.Generator) -
     names = encoder.domain.names
     codes = {name: persons.table.columns[name] for name in names}
     first = np.flatnonzero(np.r_[True, np.diff(persons.owners) > 0]) if len(persons.owners) else persons.owners
-    static = encoder.decode({name: column[first] for name, column in codes.items()}, rng)
-    table = encoder.decode(codes, rng)
+    held = drawn or {}
+    of_first = {name: Drawn(column.values[first], column.missing[first]) for name, column in held.items()}
+    static = encoder.decode({name: column[first] for name, column in codes.items()}, rng, of_first)
+    table = encoder.decode(codes, rng, held)
     for name in names:
-        if schema[name].static:
+        if schema[name].static and name not in held:
             table[name] = static[name].iloc[persons.owners].array
     if schema.unit.order is not None:
         table = table.iloc[_ascending(table[schema.unit.order], persons.owners)].reset_index(drop=True)
     assert schema.unit.field is not None
-    place = sum(field.name in names for field in schema.fields[: [f.name for f in schema.fields].index(schema.unit.field)])
+    place = sum(field.name in table.columns for field in schema.fields[: [f.name for f in schema.fields].index(schema.unit.field)])
     table.insert(place, schema.unit.field, keys(schema[schema.unit.field], len(first), int(rng.integers(1 << 31)))[persons.owners])
     return table
 

@@ -167,7 +167,7 @@ def release(
                 ).to_dict()
             with step("compare"):
                 compared = audits.AuditInput(**tables, claim=claim, tier=tier, seed=seed)
-                content = audits.scan_content(tables["synthetic"], tables["columns"])
+                content = {**audits.scan_content(tables["synthetic"], tables["columns"]), **_kept_relations(schema, parquet)}
                 fidelity, similarity = audits.measure_fidelity(compared), audits.measure_similarity(compared)
             # --- decision
             facts = evidence.ReleaseFacts(
@@ -397,6 +397,16 @@ def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, control: 
         "control_units": other_units,
         "members": members,
     }
+
+
+def _kept_relations(schema: Schema, parquet: Path) -> dict[str, Any]:
+    """How many rows of the very file that would be released break a declared relation, and which."""
+    import pandas as pd
+
+    from dpsynth.constraints.checking import violations
+
+    found = violations(schema, pd.read_parquet(parquet, columns=list(schema.relations.fields)))
+    return {"constraint_violations": found["rows"], "constraints": found["relations"]}
 
 
 def _control_table(encoder: Encoder, control: Any) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:

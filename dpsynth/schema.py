@@ -11,12 +11,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dpsynth.constraints import Relations, consistency
 from dpsynth.errors import SchemaError
 from dpsynth.marginals import DP, count_name
 
@@ -329,7 +331,7 @@ class Schema:
     """The declared table: its columns, whom it protects, and what is public about its size.
 
     ``rows`` is the number of synthetic rows to write when the caller does not say; ``population_bound`` an upper bound
-    on the number of units.
+    on the number of units. ``relations`` hold in every synthetic row.
     """
 
     dataset: str
@@ -343,6 +345,7 @@ class Schema:
     rows: int | None = None
     population_bound: int | None = None
     neighbours: str = "add_remove"
+    relations: Relations = dataclass_field(default_factory=Relations)
 
     def __post_init__(self) -> None:
         names = [field.name for field in self.fields]
@@ -364,6 +367,9 @@ class Schema:
         for name in self.primary_key:
             if name not in names:
                 raise SchemaError(f"primaryKey names {name!r}, which is not among the fields")
+        consistency.check(self.relations, self._by_name)
+        if len(self.derived) == len(self.modelled):
+            raise SchemaError("dp:constraints compute every field; there is nothing to model")
         self._check_persons()
 
     def _check_persons(self) -> None:
@@ -402,6 +408,11 @@ class Schema:
     def modelled(self) -> tuple[Field, ...]:
         """The columns a model is built on: all but the identifiers."""
         return tuple(field for field in self.fields if field.role != "identifier")
+
+    @cached_property
+    def derived(self) -> tuple[str, ...]:
+        """Columns that a relation computes from others: left out of the model, in the order of computation."""
+        return tuple(self.relations.rules)
 
     @cached_property
     def identifiers(self) -> tuple[Field, ...]:
@@ -445,11 +456,12 @@ class Schema:
         missing = tuple(data.get("missingValues", [""]))
         unit, dataset = data["dp:unit"], data["dp:dataset"]
         key = data.get("primaryKey", [])
+        fields = tuple(_field(item, missing) for item in data["fields"])
         return cls(
             dataset=dataset["id"],
             population=dataset["population"],
             unit=Unit(unit["name"], unit.get("field"), int(unit.get("maxRows", 1)), unit.get("weights", ROWS), unit.get("order")),
-            fields=tuple(_field(item, missing) for item in data["fields"]),
+            fields=fields,
             title=data.get("title", ""),
             description=data.get("description", ""),
             missing_values=missing,
@@ -457,6 +469,7 @@ class Schema:
             rows=None if data.get("dp:rows") is None else int(data["dp:rows"]),
             population_bound=None if dataset.get("populationBound") is None else int(dataset["populationBound"]),
             neighbours=data.get("dp:neighbours", "add_remove"),
+            relations=Relations.from_list(data.get("dp:constraints", []), {field.name: field for field in fields}),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -470,6 +483,7 @@ class Schema:
             "description": self.description or None,
             "primaryKey": list(self.primary_key) or None,
             "dp:rows": self.rows,
+            "dp:constraints": self.relations.to_list() or None,
         }
         return {
             **{key: value for key, value in optional.items() if value is not None},
@@ -504,6 +518,7 @@ class Schema:
             advice.append("there are identifiers but no dp:unit.field; if a person can have several rows, name their key")
         if self.rows is None and self.neighbours == "add_remove":
             advice.append("no dp:rows; the number of synthetic rows will be measured under the budget")
+        advice.extend(consistency.advice(self.relations, self._by_name))
         loose = [name for name in self.primary_key if self[name].role != "identifier"]
         if loose:
             advice.append(f"primaryKey includes {', '.join(loose)}, which is modelled; synthetic rows may repeat it")

@@ -19,6 +19,9 @@ from dpsynth.model import SyntheticModel
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from dpsynth.constraints.drawing import Drawing
+    from dpsynth.constraints.steering import Balance
+
 CHUNK_ROWS = 1 << 18
 
 
@@ -27,13 +30,14 @@ class Chunks:
     """``rows`` rows of ``model``, cut into chunks that can be drawn in any order and anywhere.
 
     Rows that the model would refine together (see `dpsynth.model.Refinement`) are one chunk; other chunks are drawn from the tree alone.
-    ``where`` is as in `SyntheticModel.sample`.
+    ``where`` and ``balance`` are as in `SyntheticModel.sample`.
     """
 
     model: SyntheticModel
     rows: int
     seed: int
     where: Mapping[str, Any] | None = None
+    balance: Balance | None = None
 
     def __post_init__(self) -> None:
         if self.model.encoder is None:
@@ -51,7 +55,7 @@ class Chunks:
     def whole(self) -> bool:
         """Whether all rows are one chunk."""
         refinement = self.model.refinement
-        refined = refinement is not None and not self.where and self.rows <= refinement.most_rows
+        refined = refinement is not None and not self.where and not self.balance and self.rows <= refinement.most_rows
         return refined or self.rows <= CHUNK_ROWS
 
     def __len__(self) -> int:
@@ -62,23 +66,24 @@ class Chunks:
         return replace(self.model, refinement=None)
 
     @cached_property
-    def _codes(self) -> dict[str, int] | None:
-        encoder = self.model.encoder
-        if encoder is None or not self.where:
-            return None
-        return {name: encoder.code_of(name, value) for name, value in self.where.items()}
+    def _drawing(self) -> Drawing:
+        return (self.model if self.whole else self._unrefined).drawing(self.where, self.balance)
 
     def draw(self, number: int) -> pa.RecordBatch:
         """Chunk ``number`` of ``len(self)``, counted from zero."""
         encoder = self.model.encoder
         assert encoder is not None
         if self.whole:
-            model, rows, seed = self.model, self.rows, self.seed
+            rows, seed = self.rows, self.seed
         else:
-            model, rows = self._unrefined, min(CHUNK_ROWS, self.rows - number * CHUNK_ROWS)
+            rows = min(CHUNK_ROWS, self.rows - number * CHUNK_ROWS)
             seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0])
-        codes = model.sample_codes(rows, seed=seed, where=self._codes).columns
-        return encoder.decode_batch(codes, np.random.default_rng([seed, 1]))
+        if self.model.domain.unit_axes:
+            persons, drawn = self._drawing.persons(rows, seed)
+            codes = persons.table.columns
+        else:
+            codes, drawn = self._drawing.rows(rows, seed)
+        return encoder.decode_batch(codes, np.random.default_rng([seed, 1]), drawn)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return in_order(self.draw, range(len(self)))

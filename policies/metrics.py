@@ -166,6 +166,7 @@ METRICS: dict[str, Metric] = {
         "share of synthetic rows nearer to training than to control; a diagnostic, not evidence of privacy", 0, 1
     ),
     "similarity.identical_match_share": _number("share of synthetic rows equal to a training row; a diagnostic", 0, 1),
+    "content.constraint_violations": _number("rows of the released file that break a relation its schema declares", 0),
     "content.identifier_like_columns": _list("released columns whose values look like names, e-mail, phone or identity numbers"),
     "content.luhn_valid_pan_outside_test_bins": _number("card numbers with a valid check digit outside published test ranges", 0),
     "budget.after.delta": _number("delta spent on this population after this release", 0),

@@ -47,6 +47,7 @@ EVIDENCE = (
     "schema.date_precision",
     "schema.age_top_code",
     "schema.geo_min_population",
+    "schema.relations",
     "budget.ledger",
     "budget.population",
     "budget.unit",

@@ -66,6 +66,7 @@ METRIC = {
     "certificate.reassess_months": "Months until reassessment",
     "claim.digest": "Digest of the claim",
     "certificate.signed": "Certificate is signed",
+    "content.constraint_violations": "Rows that break a declared relation",
     "content.identifier_like_columns": "Columns that look like identifiers",
     "content.luhn_valid_pan_outside_test_bins": "Valid card numbers outside test ranges",
     "docs.model_risk_fields_complete": "Model-risk fields filled in",

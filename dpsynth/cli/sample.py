@@ -13,7 +13,6 @@ from dpsynth.cli.exits import OK
 from dpsynth.cli.options import AsJson, Force, Seed
 from dpsynth.cli.progress import Stages
 from dpsynth.cli.tables import check_table_path, write_batches
-from dpsynth.errors import ConfigError
 
 
 def command(
@@ -29,11 +28,12 @@ def command(
     as_json: AsJson = False,
 ) -> int:
     """Draw rows from a fitted model, all of them or those with given values. Free: the model paid."""
-    conditions = _conditions(where or [])
     check_table_path(out, force)
+    from dpsynth.constraints.steering import conditions_of_texts
     from dpsynth.model import load
     from dpsynth.streaming import Chunks
 
+    conditions = conditions_of_texts(where or [])
     chunks = Chunks(load(model), rows, secrets.randbits(32) if seed is None else seed, conditions or None)
     with Stages() as progress:
         write_batches(chunks, chunks.schema, out, lambda done: progress("sample", done, rows))
@@ -42,15 +42,3 @@ def command(
     else:
         say(f"{rows} synthetic rows in {out}")
     return OK
-
-
-def _conditions(items: list[str]) -> dict[str, str]:
-    conditions: dict[str, str] = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not (name and equals):
-            raise ConfigError(f"where={item!r} must have the form COLUMN=VALUE")
-        if name in conditions:
-            raise ConfigError(f"where names column {name!r} twice")
-        conditions[name] = value
-    return conditions

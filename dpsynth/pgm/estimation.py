@@ -103,15 +103,19 @@ def fit(
     iterations: int,
     start: Mapping[Axes, Table] | None = None,
     enough: float = 0.0,
+    masks: Sequence[tuple[Axes, Table]] = (),
 ) -> Fitted:
     """Fit ``targets`` on ``tree`` from uniform, or from the potentials ``start`` of an earlier fit.
 
+    Cells that one of ``masks`` sets to zero are impossible: they have no mass from the start, and every step multiplies.
     Stops after ``iterations``, or when the loss is at most ``enough`` times what the truth itself would have (half the measured cells), or
     when ten iterations gain less than one part in a hundred.
     """
     uniform = [np.full(size, 1.0 / size) for size in tree.sizes]
     warm = {axes: table for axes, table in (start or {}).items() if tree.home(axes) is not None}
-    beliefs = Beliefs(tree, uniform, total, {t.axes for t in targets} | set(warm))
+    beliefs = Beliefs(tree, uniform, total, {t.axes for t in targets} | set(warm) | {axes for axes, _ in masks})
+    if masks:
+        beliefs.update(dict(masks))
     potentials = {t.axes: np.zeros(tuple(tree.sizes[a] for a in t.axes)) for t in targets} | dict(warm)
     if warm:
         beliefs.update({axes: np.exp(np.maximum(table - table.max(), -_DEEPEST)) for axes, table in warm.items()})

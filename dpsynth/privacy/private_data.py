@@ -139,6 +139,8 @@ class PrivateData:
         table = CodedTable(encoder.grid_domain, encoded.codes)
         private = cls.of_codes(table, budget, unit=unit, unit_ids=encoded.units, cohort=cohort, hook=hook)
         private._encoder = encoder
+        # Columns that a relation computes from others are released, hence audited, but never measured.
+        private._table = private._table.merged(private.domain.without(schema.derived), {})
         return private._binned() if not encoder.pending else private
 
     @classmethod

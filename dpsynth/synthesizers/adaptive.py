@@ -16,7 +16,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth.marginals import Clique, Domain, Measurement, centred, residual_norm
+from dpsynth.constraints.support import kept_apart, support_of
+from dpsynth.marginals import Clique, Domain, Measurement, Recoding, centred, residual_norm
 from dpsynth.model import Refinement, SyntheticModel
 from dpsynth.pgm.estimation import Fitted, combine, fit
 from dpsynth.pgm.junction_tree import JunctionTree, junction_tree, tree_cells
@@ -102,7 +103,8 @@ class Adaptive:
                     progress("measure", done, todo)
         index = {name: i for i, name in enumerate(private.domain.names)}
         tree = junction_tree([a.size for a in private.domain], [list(range(len(index)))], private.domain.unit_axes)
-        fitted = fit(tree, combine(measurements, index), total, iterations=150)
+        support = support_of(private.encoder, private.domain, Recoding({}))
+        fitted = fit(tree, combine(measurements, index), total, iterations=150, masks=support.masks)
         return SyntheticModel(
             self.name,
             private.domain,
@@ -147,11 +149,15 @@ class _Run:
         self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.mass
         self.limit = int(recipe.tree_limit * min(_LIMIT_GROWS_TO, max(1.0, math.sqrt(self.x / _LIMIT_GROWS_FROM))))
         bins = resolution(private.domain, self.x, recipe.tree_limit)
-        self.recoding = coarsen(private.domain, self.one_ways, self.total, bins)
+        self.recoding = kept_apart(private.encoder, coarsen(private.domain, self.one_ways, self.total, bins))
         self.private = private.recoded(self.recoding)
         self.measurements = [m for one in self.one_ways for m in recode_one_way(one, self.recoding)]
         self.index = {name: i for i, name in enumerate(self.domain.names)}
         self.sizes = [a.size for a in self.domain]
+        # What relations need may take half of the model; measurements have the rest.
+        self.support = support_of(private.encoder, self.domain, self.recoding).within(
+            self.sizes, self.limit / 2.0, (), self.domain.unit_axes
+        )
         self.edges: list[Clique] = []
         self.outside: list[tuple[Measurement, float]] = []
         # Thinning picks single rows, which would tear persons apart.
@@ -222,10 +228,11 @@ class _Run:
         targets = combine([m for m in self.measurements if m.stddev > 0.0], self.index)
         start = self.fitted.potentials if warm and self.fitted else None
         enough = _ENOUGH if self.x >= _LITTLE else _ENOUGH_LITTLE
-        return fit(tree, targets, self.total, iterations=iterations, start=start, enough=enough)
+        return fit(tree, targets, self.total, iterations=iterations, start=start, enough=enough, masks=self.support.masks)
 
     def _tree(self, edges: Sequence[Clique]) -> JunctionTree:
-        return junction_tree(self.sizes, [[self.index[name] for name in edge] for edge in edges], self.domain.unit_axes)
+        links = [[self.index[name] for name in edge] for edge in edges]
+        return junction_tree(self.sizes, [*self.support.cliques, *links], self.domain.unit_axes)
 
     def _round(self, score_rho: float, budget: float, *, last: bool) -> None:
         """Score all pairs, pick, measure, refit."""
@@ -297,7 +304,7 @@ class _Run:
 
     def _fits(self, more: Sequence[Clique]) -> bool:
         edges = [[self.index[name] for name in edge] for edge in [*self.edges, *more]]
-        return tree_cells(self.sizes, edges, self.domain.unit_axes) <= self.limit
+        return tree_cells(self.sizes, [*self.support.cliques, *edges], self.domain.unit_axes) <= self.limit
 
     def _measure(self, picked: list[_Candidate], budget: float, stage: str, beyond: Sequence[_Candidate] = ()) -> None:
         """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their price, and refit from where the model

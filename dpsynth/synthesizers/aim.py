@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth.constraints.support import kept_apart, support_of
 from dpsynth.errors import ConfigError
 from dpsynth.marginals import Clique, Domain, Measurement
 from dpsynth.model import SyntheticModel
@@ -128,7 +129,7 @@ class _Run:
         alone = sum(a.size > 1 for a in private.domain) < 2
         self.one_ways = measure_one_ways(private, self.rho * (1.0 if alone else recipe.one_way_share))
         self.total = estimate_total(private, self.one_ways)
-        self.recoding = merge_rare(private.domain, self.one_ways)
+        self.recoding = kept_apart(private.encoder, merge_rare(private.domain, self.one_ways))
         self.private = private.recoded(self.recoding)
         self.domain = self.private.domain
         self.index = {name: i for i, name in enumerate(self.domain.names)}
@@ -137,7 +138,11 @@ class _Run:
         self.coarse = [m for one in self.one_ways for m in recode_one_way(one, self.recoding)]
         self.links: set[Axes] = set()
         self.version = 0
-        self.tree = junction_tree(self.sizes, [], self.domain.unit_axes)
+        # What relations need may take half of the model; measurements have the rest.
+        self.support = support_of(private.encoder, self.domain, self.recoding).within(
+            self.sizes, recipe.max_cells / 2.0, (), self.domain.unit_axes
+        )
+        self.tree = junction_tree(self.sizes, self.support.cliques, self.domain.unit_axes)
         self.candidates = [] if alone else self._closure(weighted)
         self.turn = 0
         self.fitted = self._fit(_ROUND_ITERATIONS, None)
@@ -281,13 +286,15 @@ class _Run:
         return self.tree.home(candidate.axes) is not None
 
     def _edges(self) -> list[Axes]:
-        return list({tuple(self.index[name] for name in m.clique): None for m in self.measured})
+        measured = (tuple(self.index[name] for name in m.clique) for m in self.measured)
+        return list(dict.fromkeys([*self.support.cliques, *measured]))
 
     # --- fits -------------------------------------------------------------------------------------------------------------------
 
     def _fit(self, iterations: int, start: Fitted | None) -> Fitted:
         targets = combine([m for m in (*self.coarse, *self.measured) if m.stddev > 0.0], self.index)
-        return fit(self.tree, targets, self.total, iterations=iterations, start=start.potentials if start else None)
+        potentials = start.potentials if start else None
+        return fit(self.tree, targets, self.total, iterations=iterations, start=potentials, masks=self.support.masks)
 
     def _iterations(self) -> int:
         """Of the last fit. Stopping early regularises: the more records per noise, the later (see the adaptive mechanism)."""

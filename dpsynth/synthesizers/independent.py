@@ -5,36 +5,60 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dpsynth.constraints.support import support_of
+from dpsynth.marginals import Recoding
 from dpsynth.model import SyntheticModel
 from dpsynth.pgm.beliefs import Beliefs
+from dpsynth.pgm.estimation import combine, fit
 from dpsynth.pgm.junction_tree import junction_tree
 from dpsynth.privacy import PrivateData
 from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex
 
 _BINS_SHARE = 0.1
+_ALL = 1.0 - 1e-12
+# Of the fit that declared relations make necessary.
+_ITERATIONS = 200
 
 
 @dataclass(frozen=True)
 class Independent:
-    """Spends the whole budget on one-way marginals (a tenth on bins first, if the schema asks for data-adapted ones)."""
+    """Spends the whole budget on one-way marginals (a tenth on bins first, if the schema asks for data-adapted ones).
+
+    Columns are independent but for declared relations; ``max_cells`` bounds what those may add to the model. Half of the budget goes to
+    columns that others determine by a map that is not public, where there are any.
+    """
+
+    max_cells: int = 1_000_000
 
     name = "independent"
 
     def fit(self, private: PrivateData, progress: Callable[[str, int, int], None] | None = None) -> SyntheticModel:
         """One-way marginals of ``private``, projected to non-negative tables."""
         private = private.discretised(_BINS_SHARE * private.rho_left)
-        measurements = measure_one_ways(private, private.rho_left)
+        sizes = [a.size for a in private.domain]
+        support = support_of(private.encoder, private.domain, Recoding({})).within(sizes, self.max_cells, (), private.domain.unit_axes)
+        links = [tuple(private.domain.names[a] for a in axes) for axes in support.links]
+        left = private.rho_left
+        measurements = measure_one_ways(private, left / 2.0 if links else left)
+        # A column that others determine is only known together with them.
+        measurements_of_links = [private.measure(link, left / 2.0 / len(links) * _ALL, "links") for link in links]
         if progress:
             progress("measure", 1, 1)
         total = estimate_total(private, measurements)
-        tables = [on_simplex(m.values, total) for m in measurements]
-        tree = junction_tree([a.size for a in private.domain], [], private.domain.unit_axes)
+        tree = junction_tree(sizes, support.cliques, private.domain.unit_axes)
+        if support.cliques:
+            index = {name: place for place, name in enumerate(private.domain.names)}
+            beliefs = fit(
+                tree, combine([*measurements, *measurements_of_links], index), total, iterations=_ITERATIONS, masks=support.masks
+            ).beliefs
+        else:
+            beliefs = Beliefs(tree, [on_simplex(m.values, total) for m in measurements], total)
         return SyntheticModel(
             synthesizer=self.name,
             domain=private.domain,
-            beliefs=Beliefs(tree, tables, total),
+            beliefs=beliefs,
             total=total,
-            measurements=tuple(measurements),
+            measurements=(*measurements, *measurements_of_links),
             transcript=private.transcript(),
             encoder=private.encoder,
         )

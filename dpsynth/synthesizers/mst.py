@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
+from dpsynth.constraints.support import kept_apart, support_of
 from dpsynth.marginals import Clique, Measurement
 from dpsynth.model import SyntheticModel
 from dpsynth.pgm.estimation import combine, fit
@@ -21,12 +22,15 @@ from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge
 
 @dataclass(frozen=True)
 class Mst:
-    """``iterations`` of the final fit; the shares are those of the budget that remains after bins."""
+    """``iterations`` of the final fit; the shares are those of the budget that remains after bins. ``max_cells`` bounds what declared
+    relations may add to the tree.
+    """
 
     bins_share: float = 0.1
     one_way_share: float = 1.0 / 3.0
     select_share: float = 1.0 / 3.0
     iterations: int = 200
+    max_cells: int = 1_000_000
 
     name = "mst"
 
@@ -37,7 +41,7 @@ class Mst:
         # A single column has no edges to spend the other shares on.
         one_ways = measure_one_ways(private, rho * (self.one_way_share if len(private.domain) > 1 else 1.0))
         total = estimate_total(private, one_ways)
-        recoding = merge_rare(private.domain, one_ways)
+        recoding = kept_apart(private.encoder, merge_rare(private.domain, one_ways))
         merged = private.recoded(recoding)
         coarse = [m for one in one_ways for m in recode_one_way(one, recoding)]
         edges = self._select(merged, coarse, total, self.select_share * rho, progress)
@@ -50,8 +54,10 @@ class Mst:
                 progress("measure", done + 1, len(edges))
         index = {name: i for i, name in enumerate(merged.domain.names)}
         sizes = [a.size for a in merged.domain]
-        tree = junction_tree(sizes, [[index[name] for name in edge] for edge in edges], merged.domain.unit_axes)
-        fitted = fit(tree, combine([*coarse, *pairs], index), total, iterations=self.iterations)
+        links = [tuple(index[name] for name in edge) for edge in edges]
+        support = support_of(private.encoder, merged.domain, recoding).within(sizes, self.max_cells, links, merged.domain.unit_axes)
+        tree = junction_tree(sizes, [*links, *support.cliques], merged.domain.unit_axes)
+        fitted = fit(tree, combine([*coarse, *pairs], index), total, iterations=self.iterations, masks=support.masks)
         return SyntheticModel(
             synthesizer=self.name,
             domain=private.domain,

@@ -241,6 +241,7 @@ def _content(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Valid card numbers outside test ranges", num(content.get("luhn_valid_pan_outside_test_bins"))),
         ("Columns that look like identifiers", ", ".join(ev.strings(content.get("identifier_like_columns"))) or "none"),
+        ("Rows that break a declared relation", num(content.get("constraint_violations"), NOT_STATED)),
     ]
 
 

@@ -51,7 +51,7 @@ def build(evidence: Mapping[str, Any]) -> dict[str, Any]:
         ),
         ("Schema digest", ev.text(schema.get("digest")) or NOT_STATED),
     ]
-    return {"rows": rows, "facts": facts, "known": bool(schema)}
+    return {"rows": rows, "facts": facts, "known": bool(schema), "relations": ev.strings(schema.get("relations"))}
 
 
 def _domain(field: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,7 @@ def test_a_seed_repeats_the_rows_and_none_does_not() -> None:
 def test_a_level_without_weight_is_not_drawn_and_a_group_without_weight_is_drawn_evenly() -> None:
     model = _model()
     assert not np.any(model.sample_codes(5000, seed=1).columns["b"] == 3)
-    empty = SyntheticModel(**{**vars(model), "within": {"b": np.array([0.0, 0.0, 1.0, 1.0, 1.0, 1.0])}})
+    empty = replace(model, within={"b": np.array([0.0, 0.0, 1.0, 1.0, 1.0, 1.0])})
     drawn = np.bincount(empty.sample_codes(5000, seed=1).columns["b"], minlength=6)
     assert abs(int(drawn[0]) - int(drawn[1])) <= 1
     values = empty.marginal(["b"]).values
