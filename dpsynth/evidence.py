@@ -50,6 +50,7 @@ class ReleaseFacts:
     recipient: str | None = None
     reassess_months: int | None = 12
     approvals: tuple[Mapping[str, str], ...] = ()
+    sign_off: tuple[str, ...] = ()
 
 
 def build(
@@ -103,8 +104,10 @@ def build(
         "label": {"synthetic": True},
         "bundle": {"public": {"non_dp_real_statistics": 0}},
         "approvals": {
-            "distinct_roles": len({approval["role"] for approval in facts.approvals}),
+            # A required signature counts: without it the certificate does not verify.
+            "distinct_roles": len({*(approval["role"] for approval in facts.approvals), *facts.sign_off}),
             "items": [dict(approval) for approval in facts.approvals],
+            "signatures_required": list(facts.sign_off),
         },
         "certificate": {"signed": facts.signed, "reassess_months": facts.reassess_months},
         "docs": {"model_risk_fields_complete": bool(facts.purpose and facts.recipient and schema.title)},

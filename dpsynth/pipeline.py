@@ -104,6 +104,8 @@ def release(
     seed: int | None = None,
     waivers: Sequence[Waiver] = (),
     approvals: Sequence[Mapping[str, str]] = (),
+    sign_off: Sequence[str] = (),
+    supersedes: str | None = None,
     purpose: str | None = None,
     recipient: str | None = None,
     about: companions.About | str | Path | None = None,
@@ -114,6 +116,8 @@ def release(
 
     Everything that can be refused without a record is refused before one is read: arguments, schema, policy, key, output folder, budget.
     A refusal by the policy is a returned outcome, not an exception. ``cap`` sets the ledger's cap for this population at first use.
+    ``approvals`` were given beforehand; ``sign_off`` names roles whose signatures the certificate needs before it verifies.
+    ``supersedes`` is the id of the release that this one replaces.
     ``about`` is what the publisher says in public (licence, region, answers to the datasheet); blanks stay where it is silent.
     """
     import audits
@@ -126,6 +130,9 @@ def release(
     budget = PrivacyBudget(epsilon, delta)
     rules = policies.load(policy)
     recipe = _recipe(synthesizer, schema, budget)
+    if supersedes is not None:
+        certificate.check_release_id(supersedes)
+    sign_off = tuple(dict.fromkeys(certificate.check_role(role) for role in sign_off))
     signing_key = None if key is None else certificate.SigningKey.read(key)
     said_by_people = about if isinstance(about, companions.About) else companions.About.read(about) if about else companions.About()
     if rows is not None and rows < 1:
@@ -182,6 +189,7 @@ def release(
                 purpose=purpose,
                 recipient=recipient,
                 approvals=tuple(approvals),
+                sign_off=sign_off,
             )
             # The fit's transcript, with the stamp that the audit read the records.
             fitted = replace(model, transcript=private.transcript())
@@ -194,7 +202,7 @@ def release(
         with step("write"):
             _write_internal(writer, document, decision, schema, rules, fitted.transcript, waivers, seed)
             if decision.permitted:
-                _publish(writer, document, decision, schema, said_by_people, signing_key, role)
+                _publish(writer, document, decision, schema, said_by_people, signing_key, role, supersedes)
             else:
                 writer.refuse()
             bundle = writer.finish()
@@ -504,13 +512,14 @@ def _publish(
     about: companions.About,
     signing_key: certificate.SigningKey | None,
     role: str,
+    supersedes: str | None,
 ) -> None:
     """The public folder: tables are there already; the rest is cut from the certificate's predicate."""
     import reports
 
     decided = decision.to_dict()
     commitment = writer.commit_internal()
-    said = certificate.predicate(document, decided, internal_commitment=commitment)
+    said = certificate.predicate(document, decided, internal_commitment=commitment, supersedes=supersedes)
     resources = {}
     for name in ("synthetic.parquet", "synthetic.csv"):
         path = writer.public_path(name)
@@ -529,7 +538,7 @@ def _publish(
     for name, text in public.items():
         writer.write_public(name, text)
     files = writer.seal()
-    statement = certificate.build(document, decided, files, internal_commitment=commitment)
+    statement = certificate.build(document, decided, files, internal_commitment=commitment, supersedes=supersedes)
     for name, content in certificate.envelopes(statement, signing_key, role).items():
         writer.write_public(name, content)
 

@@ -100,8 +100,7 @@ class SignedStatement:
 
     def signed_by(self, key: SigningKey, role: str, day: date) -> SignedStatement:
         """With one more signature. Signing the same payload again with the same key changes nothing."""
-        if not _ROLE.fullmatch(role):
-            raise ConfigError(f"role={role} must be lower-case letters, digits and hyphens, e.g. data-owner")
+        check_role(role)
         for old in self.signatures:
             if old.public == key.public and old.role != role:
                 raise ConfigError(f"this key has signed as {old.role}; one key cannot stand for two roles")
@@ -124,6 +123,13 @@ class SignedStatement:
         message = _role_message(self.payload, signature.public, signature.role, signature.date)
         if not signature.public.verifies(signature.role_sig, message):
             raise VerificationError(f"{name}: the role or date of the signature of {by} was changed")
+
+
+def check_role(role: str) -> str:
+    """``role`` itself, if it can stand in a signature."""
+    if not _ROLE.fullmatch(role):
+        raise ConfigError(f"role={role} must be lower-case letters, digits and hyphens, e.g. data-owner")
+    return role
 
 
 def seal(statement: Mapping[str, Any]) -> bytes:

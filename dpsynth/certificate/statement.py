@@ -28,6 +28,7 @@ SIGNED: Final = "signed"
 
 _PERMITTED_STATUSES: Final = ("pass", "warn", "waived", "info")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 _LIMITS: Final = (
     "The guarantee is about one privacy unit, as named, and this table alone; releases on the same population add up.",
     "Audits can falsify a claim and never prove one; their figures come from real records and are not published.",
@@ -121,6 +122,7 @@ def predicate(
         "approvals": [
             {key: _read(item, key, str) for key in ("role", "date")} for item in _list(evidence, "approvals.items", optional=True)
         ],
+        **({"signatures_required": required} if (required := _texts(evidence, "approvals.signatures_required", optional=True)) else {}),
         "ledger": _ledger(evidence),
         "internal_commitment": internal_commitment,
         "issued": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -128,6 +130,13 @@ def predicate(
         "tool": {key: _read(evidence, f"tool.{key}", str) for key in ("name", "version")},
         "limits": list(_LIMITS),
     }
+
+
+def check_release_id(text: str) -> str:
+    """``text`` itself, if it can be the id of a release; a path that leads nowhere cannot."""
+    if not _ID.fullmatch(text):
+        raise ConfigError(f"'{text}' is neither a bundle nor the id of a release")
+    return text
 
 
 def companion(statement: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,15 +172,15 @@ def dump(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def check_shape(statement: Any) -> None:
-    """Refuse a statement that says more or less than a certificate says."""
+def check_shape(statement: Any, schema: str = "certificate-1", what: str = "the certificate") -> None:
+    """Refuse a statement that says more or less than the closed ``schema`` of its kind allows."""
     import jsonschema
 
-    text = resources.files("dpsynth").joinpath("schemas", "certificate-1.json").read_text(encoding="utf-8")
+    text = resources.files("dpsynth").joinpath("schemas", f"{schema}.json").read_text(encoding="utf-8")
     validator = jsonschema.Draft202012Validator(json.loads(text))
     error = next(iter(sorted(validator.iter_errors(statement), key=lambda e: e.json_path)), None)
     if error is not None:
-        raise VerificationError(f"the certificate is malformed at {error.json_path}: {error.validator} does not hold")
+        raise VerificationError(f"{what} is malformed at {error.json_path}: {error.validator} does not hold")
 
 
 def _rule(finding: Any) -> dict[str, str]:
@@ -221,8 +230,8 @@ def _list(document: Any, path: str, *, optional: bool = False) -> Sequence[Any]:
     return [] if value is None else value
 
 
-def _texts(document: Any, path: str) -> list[str]:
-    values = _list(document, path)
+def _texts(document: Any, path: str, *, optional: bool = False) -> list[str]:
+    values = _list(document, path, optional=optional)
     if not all(isinstance(value, str) and len(value) <= 2000 for value in values):
         raise ConfigError(f"evidence field {path} must be a list of texts")
     return list(values)

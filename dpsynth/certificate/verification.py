@@ -17,6 +17,7 @@ from typing import Any, Final
 from dpsynth.bundle import CERTIFICATE, COMMITMENT, ENVELOPES, SUMS, SVR, commitment, sha256_of, sums_text
 from dpsynth.certificate.envelope import Signature, SignedStatement, as_signed
 from dpsynth.certificate.keys import PublicKey, SigningKey
+from dpsynth.certificate.revocation import Revocation, check_revocations, revoke_release
 from dpsynth.certificate.statement import SIGNED, check_shape, companion, dump
 from dpsynth.errors import OutputError, VerificationError
 
@@ -39,7 +40,8 @@ class Signer:
 class VerificationReport:
     """What held. Whatever did not hold was a ``VerificationError`` instead.
 
-    ``authentic``: signed by every key the verifier was given. ``internal``: ``rederived`` (certified files that
+    ``authentic``: signed by every key the verifier was given. ``pending``: roles that must still sign, which only
+    ``sign_bundle`` tolerates. ``internal``: ``rederived`` (certified files that
     give the same verdict again), ``matched`` (certified files, but nothing to derive a verdict from) or ``absent``.
     """
 
@@ -49,6 +51,7 @@ class VerificationReport:
     signers: tuple[Signer, ...]
     files: int
     internal: str
+    pending: tuple[str, ...]
     warnings: tuple[str, ...]
     statement: Mapping[str, Any]
 
@@ -61,33 +64,57 @@ def verify(
     bundle: str | os.PathLike[str],
     *,
     keys: Sequence[Key] | Mapping[str, Key] = (),
-    revoked: Mapping[str, str] | None = None,
+    revocations: Sequence[Revocation] = (),
     now: datetime | None = None,
 ) -> VerificationReport:
     """Verify the bundle at ``bundle`` (root or ``public/``) or raise ``VerificationError`` naming what differs first.
 
-    Every one of ``keys`` must have signed; given as role -> key, in that role. Without keys, damage is found but who
-    signed is not known. ``revoked`` maps release or key ids that no longer count to the reason.
+    Every one of ``keys`` must have signed; given as role -> key, in that role. So must every role that the certificate
+    itself asks for. Without keys, damage is found but who signed is not known. ``revocations`` are statements that the
+    verifier has (``read_revocations``).
     """
-    root = _public(Path(bundle))
+    return _verify(Path(bundle), keys=keys, revocations=revocations, now=now)
+
+
+def _verify(
+    bundle: Path,
+    *,
+    keys: Sequence[Key] | Mapping[str, Key] = (),
+    revocations: Sequence[Revocation] = (),
+    now: datetime | None = None,
+    pending_allowed: bool = False,
+) -> VerificationReport:
+    root = _public(bundle)
     parsed = _certificate(root)
     said = parsed.statement["predicate"]
     _check_files(root, {item["name"]: item["digest"]["sha256"] for item in parsed.statement["subject"]})
     _check_companion(root, parsed)
     signers = _signers(parsed, keys)
-    for id_ in (said["release"]["id"], *(signature.public.keyid for signature in parsed.signatures)):
-        if revoked and id_ in revoked:
-            raise VerificationError(f"{id_} was revoked: {revoked[id_]}")
+    strangers = check_revocations(
+        revocations,
+        release=said["release"]["id"],
+        payload=parsed.payload,
+        signers=[signature.public for signature in parsed.signatures],
+        trusted=[_public_key(key) for key in (keys.values() if isinstance(keys, Mapping) else keys)],
+    )
+    pending = _pending(parsed)
+    if pending and not pending_allowed:
+        signed = ", ".join(signer.role for signer in signers) or "nobody"
+        raise VerificationError(f"the required signature of the {pending[0]} is missing; signed by {signed}")
     # A public folder that travelled alone, under a name of its own, may lie beside a stranger's internal folder.
     beside = root.parent / "internal" if root.name == "public" else None
     internal, warnings = ("absent", ()) if beside is None else _check_internal(beside, said)
     today = (now or datetime.now(UTC)).astimezone(UTC).date()
     if said["reassess_by"] is not None and date.fromisoformat(said["reassess_by"]) < today:
         warnings = (*warnings, f"the release was to be reassessed by {said['reassess_by']}")
+    warnings = (*warnings, *strangers, *(f"still to be signed by the {role}" for role in pending))
     if not parsed.signatures:
         warnings = (*warnings, "the certificate is unsigned: it shows damage, not authorship")
     elif not keys:
         warnings = (*warnings, "no key was given, so the signers are not known to be who they should be")
+    else:
+        unknown = [s.role for s in signers if s.role in said.get("signatures_required", ()) and not s.trusted]
+        warnings = (*warnings, *(f"the {role} signed with a key that you did not give" for role in unknown))
     return VerificationReport(
         release=said["release"]["id"],
         authentic=bool(keys),
@@ -95,6 +122,7 @@ def verify(
         signers=signers,
         files=len(parsed.statement["subject"]) + len(ENVELOPES),
         internal=internal,
+        pending=pending,
         warnings=warnings,
         statement=parsed.statement,
     )
@@ -130,7 +158,26 @@ def sign_bundle(bundle: str | os.PathLike[str], key: SigningKey, role: str, day:
             raise OutputError(f"{root / name} cannot be written: {error.strerror}") from None
         finally:
             draft.unlink(missing_ok=True)
-    return verify(root)
+    return _verify(root, pending_allowed=True)
+
+
+def revoke_bundle(
+    bundle: str | os.PathLike[str], key: SigningKey, role: str, *, reason: str, superseded_by: str | None = None
+) -> Revocation:
+    """A signed statement that this release no longer counts. Only the certificate has to be sound; files may be gone."""
+    place = Path(bundle)
+    parsed = _certificate(_public(place)) if place.is_dir() else _certificate(place.parent, place.name)
+    return revoke_release(parsed.statement, parsed.payload, key, role, reason=reason, superseded_by=superseded_by)
+
+
+def _pending(parsed: SignedStatement) -> tuple[str, ...]:
+    """The roles the certificate asks for that have not signed."""
+    have = {signature.role for signature in parsed.signatures}
+    return tuple(role for role in parsed.statement["predicate"].get("signatures_required", ()) if role not in have)
+
+
+def _public_key(key: Key) -> PublicKey:
+    return key if isinstance(key, PublicKey) else PublicKey.read(key)
 
 
 def _both(
@@ -195,7 +242,7 @@ def _signers(parsed: SignedStatement, keys: Sequence[Key] | Mapping[str, Key]) -
     wanted = list(keys.items()) if isinstance(keys, Mapping) else [(None, key) for key in keys]
     trusted = set()
     for role, key in wanted:
-        public = key if isinstance(key, PublicKey) else PublicKey.read(key)
+        public = _public_key(key)
         who = f"key {public.keyid[:12]}" if role is None else f"the {role} (key {public.keyid[:12]})"
         if not parsed.signatures:
             raise VerificationError(f"the certificate is unsigned; the signature of {who} is required")

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from dpsynth.cli import audit, demo, gate, keygen, ledger, plan, policy, release, report, sample, schema, sign, synth, verify
+from dpsynth.cli import audit, demo, gate, keygen, ledger, plan, policy, release, report, revoke, sample, schema, sign, synth, verify
 from dpsynth.cli.console import complain, emit
 from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
 from dpsynth.errors import DpsynthError
@@ -37,6 +37,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "report": report.command,
     "sign": sign.command,
     "verify": verify.command,
+    "revoke": revoke.command,
     "keygen": keygen.command,
 }
 GROUPS: dict[str, typer.Typer] = {

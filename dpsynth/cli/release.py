@@ -30,6 +30,7 @@ from dpsynth.cli.options import (
     source,
 )
 from dpsynth.cli.progress import Stages
+from dpsynth.cli.revoke import release_id
 from dpsynth.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +72,15 @@ def command(
         Path | None,
         typer.Option("--about", metavar="FILE", help="What the publisher says in public: licence, region, datasheet answers, as JSON."),
     ] = None,
+    sign_off: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sign-off", metavar="ROLE", help="Who must sign before the bundle verifies: dpsynth sign --role ROLE. May be repeated."
+        ),
+    ] = None,
+    supersedes: Annotated[
+        str | None, typer.Option("--supersedes", metavar="BUNDLE|ID", help="The earlier release that this one replaces.")
+    ] = None,
     delimiter: Delimiter = None,
     force: Force = False,
     disclosure: Disclose = Disclosure.VERDICTS,
@@ -96,13 +106,16 @@ def command(
             tier=tier.value,
             waivers=_waivers(waivers),
             approvals=_approvals(approval or []),
+            sign_off=sign_off or (),
+            supersedes=None if supersedes is None else release_id(supersedes),
             purpose=purpose,
             recipient=recipient,
             about=about,
             force=force,
             progress=progress,
         )
-    return outcome.show(result, as_json=as_json, disclosure=disclosure)
+    to_sign = [("to be signed", f"dpsynth sign {out} --role {name} --key FILE") for name in dict.fromkeys(sign_off or [])]
+    return outcome.show(result, as_json=as_json, disclosure=disclosure, hints=to_sign if result.decision.permitted else ())
 
 
 def _approvals(given: list[str]) -> tuple[dict[str, str], ...]:

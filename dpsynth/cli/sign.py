@@ -26,5 +26,11 @@ def command(
     if as_json:
         emit({**report.to_dict(), "exit_code": OK})
         return OK
-    panel(f"SIGNED AS {role.upper()}", [("bundle", str(bundle)), *signers(report)], style="green")
+    rows = [("bundle", str(bundle)), *signers(report)]
+    asked = report.statement["predicate"].get("signatures_required", ())
+    if report.pending:
+        rows.append(("still to sign", ", ".join(report.pending)))
+    if asked and role not in asked:
+        rows.append(("but", f"the certificate does not ask for {role}; it asks for {', '.join(asked)}"))
+    panel(f"SIGNED AS {role.upper()}", rows, style="yellow" if report.pending else "green")
     return OK

@@ -29,12 +29,17 @@ def command(
         list[str] | None,
         typer.Option("--key", metavar="[ROLE=]FILE", help="A public key that must have signed, in that role. May be repeated."),
     ] = None,
+    revocations: Annotated[
+        Path | None,
+        typer.Option("--revocations", metavar="FILE", help="Releases and keys that were taken back. See: dpsynth revoke."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Check every file and signature of a bundle. Exit code 5 names the first thing that is wrong."""
     from dpsynth import certificate
 
-    report = certificate.verify(bundle, keys=_keys(key or []))
+    taken_back = () if revocations is None else certificate.read_revocations(revocations)
+    report = certificate.verify(bundle, keys=_keys(key or []), revocations=taken_back)
     if as_json:
         emit({**report.to_dict(), "exit_code": OK})
         return OK
@@ -42,6 +47,8 @@ def command(
         ("release", report.release),
         ("files", f"{report.files} in public/, each as certified"),
         *signers(report),
+        *([("replaces", replaced)] if (replaced := report.statement["predicate"]["release"]["supersedes"]) else []),
+        *([] if revocations is None else [("revocations", f"{len(taken_back)} looked at, none against this release")]),
         ("internal/", _INTERNAL[report.internal]),
         *(("but", warning) for warning in report.warnings),
     ]

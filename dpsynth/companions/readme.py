@@ -68,6 +68,7 @@ Get `SIGNER.pub` from the publisher by another way than this folder.
 Exit code 0: every file is the certified one and the key has signed.
 Exit code 5: something differs, and the message names the first file.
 Without `--key` the same checks run, but nothing says who made the certificate.
+If the publisher keeps a list of releases that were taken back, add `--revocations FILE`.
 
 Without the tool:
 
