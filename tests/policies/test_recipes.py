@@ -87,16 +87,33 @@ def test_the_task_returns_for_a_permitted_release_and_raises_for_another(
     assert "7.735" not in str(caught.value)
 
 
+class _Parameter:
+    """What Airflow puts in place of an argument of a DAG: of use as the argument of a task, and for nothing else."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        raise AssertionError("a parameter of a run is not known before the run")
+
+
 def test_the_airflow_task_publishes_only_what_is_permitted(
     recipe: Callable[[str], types.ModuleType], bundle: Path, refuse: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Stand-ins that call at once what Airflow would schedule.
-    decorators: Any = types.ModuleType("airflow.decorators")
+    sdk: Any = types.ModuleType("airflow.sdk")
     seen: dict[str, Any] = {}
-    decorators.dag = lambda **options: seen.update(options) or (lambda function: function)
-    decorators.task = lambda function: function
+
+    def dag(**options: Any) -> Callable[[Callable[..., None]], Callable[[], None]]:
+        seen.update(options)
+        return lambda function: lambda: function(*(_Parameter(value) for value in function.__defaults__ or ()))
+
+    def task(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: function(*(a.value if isinstance(a, _Parameter) else a for a in arguments))
+
+    sdk.dag, sdk.task = dag, task
     monkeypatch.setitem(sys.modules, "airflow", types.ModuleType("airflow"))
-    monkeypatch.setitem(sys.modules, "airflow.decorators", decorators)
+    monkeypatch.setitem(sys.modules, "airflow.sdk", sdk)
     monkeypatch.chdir(bundle.parents[1])
     recipe("airflow_dag")
     assert seen["default_args"]["retries"] == 0
