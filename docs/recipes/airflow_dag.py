@@ -1,4 +1,4 @@
-"""Airflow: make the release, gate it again where it will be published, publish. No step repeats a release by itself."""
+"""Airflow: gate a release again where it is published, then publish it. No step repeats a release by itself."""
 
 from __future__ import annotations
 
