@@ -38,11 +38,17 @@ def surrogates_of_persons(schema: Schema, owners: npt.NDArray[np.int64], seed: i
     return made
 
 
-def keys(field: Field, n: int, seed: int) -> npt.NDArray[Any]:
-    """``n`` different values for the identifier ``field``."""
-    made = _values(field, n, seed)
+def keys(field: Field, n: int, seed: int, before: int = 0, at_most: int | None = None) -> npt.NDArray[Any]:
+    """``n`` different values for the identifier ``field``, counted on from ``before``. ``at_most`` keys in all are made in several calls;
+    fakes are made in one.
+    """
     if field.fake is None:
-        return made
+        return _counted(field, before, n, n if at_most is None else at_most)
+    if at_most is not None:
+        raise ConfigError(
+            f"field {field.name!r} has dp:fake={field.fake!r}, whose values cannot be told apart in so many rows; ask for fewer"
+        )
+    made = _values(field, n, seed)
     for attempt in range(1, _ROUNDS + 1):
         repeated = np.ones(n, dtype=np.bool_)
         repeated[np.unique(made.astype(str), return_index=True)[1]] = False
@@ -55,12 +61,17 @@ def keys(field: Field, n: int, seed: int) -> npt.NDArray[Any]:
 def _values(field: Field, n: int, seed: int) -> npt.NDArray[Any]:
     if field.fake is not None:
         return _fakes(field.name, field.fake, n, seed)
-    numbers = np.arange(1, n + 1, dtype=np.int64)
+    return _counted(field, 0, n, n)
+
+
+def _counted(field: Field, before: int, n: int, at_most: int) -> npt.NDArray[Any]:
+    """Keys ``before + 1`` to ``before + n``, in the width of the largest of ``at_most``."""
+    numbers = np.arange(before + 1, before + n + 1, dtype=np.int64)
     if field.type == "integer":
         return numbers
     if field.type != "string":
         raise SchemaError(f"field {field.name!r} is an identifier of type {field.type}; use type=string or integer, or give a dp:fake")
-    width = max(6, len(str(n)))
+    width = max(6, len(str(at_most)))
     return np.array([f"SYN-{number:0{width}d}" for number in numbers.tolist()], dtype=object)
 
 

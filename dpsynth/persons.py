@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.constraints import Column as Drawn
-from dpsynth.marginals import CodedTable, code_dtype, count_name
+from dpsynth.marginals import CodedTable, Codes, code_dtype, count_name
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.sampling import sample, told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from dpsynth.encode import Encoder
     from dpsynth.model import SyntheticModel
@@ -83,22 +84,77 @@ def longitudinal(encoder: Encoder, persons: Persons, rng: np.random.Generator, d
     from dpsynth.identifiers import keys
 
     schema = encoder.schema
-    names = encoder.domain.names
-    codes = {name: persons.table.columns[name] for name in names}
-    first = np.flatnonzero(np.r_[True, np.diff(persons.owners) > 0]) if len(persons.owners) else persons.owners
+    codes, first = _split(encoder, persons)
     held = drawn or {}
-    of_first = {name: Drawn(column.values[first], column.missing[first]) for name, column in held.items()}
-    static = encoder.decode({name: column[first] for name, column in codes.items()}, rng, of_first)
+    static = encoder.decode({name: column[first] for name, column in codes.items()}, rng, _of(held, first))
     table = encoder.decode(codes, rng, held)
-    for name in names:
+    for name in codes:
         if schema[name].static and name not in held:
             table[name] = static[name].iloc[persons.owners].array
     if schema.unit.order is not None:
         table = table.iloc[_ascending(table[schema.unit.order], persons.owners)].reset_index(drop=True)
-    assert schema.unit.field is not None
-    place = sum(field.name in table.columns for field in schema.fields[: [f.name for f in schema.fields].index(schema.unit.field)])
-    table.insert(place, schema.unit.field, keys(schema[schema.unit.field], len(first), int(rng.integers(1 << 31)))[persons.owners])
+    name, place = _key_place(encoder)
+    table.insert(place, name, keys(schema[name], len(first), int(rng.integers(1 << 31)))[persons.owners])
     return table
+
+
+def longitudinal_batch(
+    encoder: Encoder,
+    persons: Persons,
+    rng: np.random.Generator,
+    drawn: Mapping[str, Drawn] | None = None,
+    before: int = 0,
+    at_most: int | None = None,
+) -> pa.RecordBatch:
+    """As `longitudinal`, as an Arrow batch of schema `with_key`. Keys count on from ``before``; ``at_most`` persons are drawn in all, if
+    this is not all of them.
+    """
+    import pyarrow as pa
+
+    from dpsynth.identifiers import keys
+
+    schema = encoder.schema
+    codes, first = _split(encoder, persons)
+    held = drawn or {}
+    of_first = {name: column[first] for name, column in codes.items()}
+    static = encoder.decode_batch(of_first, rng, _of(held, first)).take(pa.array(persons.owners))
+    rows = encoder.decode_batch(codes, rng, held)
+    if schema.unit.order is not None:
+        rows = rows.take(pa.array(_ascending(rows.column(schema.unit.order).to_pandas(), persons.owners)))
+    columns = [(static if schema[name].static and name not in held else rows).column(name) for name in rows.schema.names]
+    name, place = _key_place(encoder)
+    made = keys(schema[name], len(first), int(rng.integers(1 << 31)), before, at_most)
+    whole = with_key(encoder, rows.schema)
+    columns.insert(place, pa.array(made, whole.field(place).type).take(pa.array(persons.owners)))
+    return pa.RecordBatch.from_arrays(columns, schema=whole)
+
+
+def with_key(encoder: Encoder, schema: pa.Schema) -> pa.Schema:
+    """The Arrow ``schema`` of decoded columns with the key of the person where the table's schema has it."""
+    import pyarrow as pa
+
+    name, place = _key_place(encoder)
+    kind = pa.int64() if encoder.schema[name].type == "integer" and encoder.schema[name].fake is None else pa.string()
+    return schema.insert(place, pa.field(name, kind))
+
+
+def _key_place(encoder: Encoder) -> tuple[str, int]:
+    """The column of the key, and how many modelled columns stand before it."""
+    schema = encoder.schema
+    assert schema.unit.field is not None
+    before = schema.fields[: [field.name for field in schema.fields].index(schema.unit.field)]
+    return schema.unit.field, sum(field.role != "identifier" for field in before)
+
+
+def _of(drawn: Mapping[str, Drawn], rows: Column) -> dict[str, Drawn]:
+    return {name: Drawn(column.values[rows], column.missing[rows]) for name, column in drawn.items()}
+
+
+def _split(encoder: Encoder, persons: Persons) -> tuple[dict[str, Codes], Column]:
+    """The codes of the table's own columns, and the first row of each person."""
+    codes = {name: persons.table.columns[name] for name in encoder.domain.names}
+    owners = persons.owners
+    return codes, np.flatnonzero(np.r_[True, np.diff(owners) > 0]) if len(owners) else owners
 
 
 def with_counts(table: pd.DataFrame, units: Column, schema: Schema) -> pd.DataFrame:

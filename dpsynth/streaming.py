@@ -15,6 +15,7 @@ import numpy as np
 from dpsynth.errors import ConfigError
 from dpsynth.in_order import in_order
 from dpsynth.model import SyntheticModel
+from dpsynth.persons import longitudinal_batch, with_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ class Chunks:
     """``rows`` rows of ``model``, cut into chunks that can be drawn in any order and anywhere.
 
     Rows that the model would refine together (see `dpsynth.model.Refinement`) are one chunk; other chunks are drawn from the tree alone.
+    Rows that come as persons come as whole persons, so their number is about ``rows``; no key is in two chunks.
     ``where`` and ``balance`` are as in `SyntheticModel.sample`.
     """
 
@@ -49,7 +51,12 @@ class Chunks:
     def schema(self) -> pa.Schema:
         """The columns of every chunk."""
         assert self.model.encoder is not None
-        return self.model.encoder.arrow_schema
+        encoder = self.model.encoder
+        return encoder.arrow_schema if not self._persons else with_key(encoder, encoder.arrow_schema)
+
+    @property
+    def _persons(self) -> bool:
+        return bool(self.model.domain.unit_axes)
 
     @property
     def whole(self) -> bool:
@@ -78,12 +85,13 @@ class Chunks:
         else:
             rows = min(CHUNK_ROWS, self.rows - number * CHUNK_ROWS)
             seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0])
-        if self.model.domain.unit_axes:
+        rng = np.random.default_rng([seed, 1])
+        if self._persons:
             persons, drawn = self._drawing.persons(rows, seed)
-            codes = persons.table.columns
-        else:
-            codes, drawn = self._drawing.rows(rows, seed)
-        return encoder.decode_batch(codes, np.random.default_rng([seed, 1]), drawn)
+            # A person has a row at least, so earlier chunks have at most this many.
+            return longitudinal_batch(encoder, persons, rng, drawn, number * CHUNK_ROWS, None if self.whole else self.rows)
+        codes, drawn = self._drawing.rows(rows, seed)
+        return encoder.decode_batch(codes, rng, drawn)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return in_order(self.draw, range(len(self)))

@@ -36,9 +36,9 @@ def command(
     conditions = conditions_of_texts(where or [])
     chunks = Chunks(load(model), rows, secrets.randbits(32) if seed is None else seed, conditions or None)
     with Stages() as progress:
-        write_batches(chunks, chunks.schema, out, lambda done: progress("sample", done, rows))
+        written = write_batches(chunks, chunks.schema, out, lambda done: progress("sample", done, rows))
     if as_json:
-        emit({"out": str(out), "n_rows": rows, "exit_code": OK})
+        emit({"out": str(out), "n_rows": written, "exit_code": OK})
     else:
-        say(f"{rows} synthetic rows in {out}")
+        say(f"{written} synthetic rows in {out}")
     return OK

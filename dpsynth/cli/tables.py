@@ -47,14 +47,15 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             table.to_csv(draft, index=False)
 
 
-def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, wrote: Callable[[int], None]) -> None:
-    """Write a stream of batches as the suffix says; ``wrote`` is told the rows so far. Memory holds a batch or two."""
+def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, wrote: Callable[[int], None]) -> int:
+    """Write a stream of batches as the suffix says; ``wrote`` is told the rows so far. Memory holds a batch or two. Returns the rows."""
     done = 0
     with _whole(path) as draft, (_parquet if path.suffix == ".parquet" else _csv)(draft, schema) as write:
         for batch in batches:
             write(batch)
             done += batch.num_rows
             wrote(done)
+    return done
 
 
 @contextmanager

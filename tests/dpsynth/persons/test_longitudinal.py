@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from audits import AuditInput, Verdict
@@ -21,6 +22,7 @@ from dpsynth.persons import rows_per_unit
 from dpsynth.pipeline import synthesize
 from dpsynth.privacy import PrivacyBudget, PrivateData
 from dpsynth.schema import Field, Schema
+from dpsynth.streaming import Chunks
 from dpsynth.synthesizers import SYNTHESIZERS
 from dpsynth.toy_mechanism import ToyMechanism
 from tests.dpsynth.synthesizers.hooks import exact_answers, recipe
@@ -131,6 +133,31 @@ def test_a_saved_model_makes_the_same_persons(tmp_path: Path) -> None:
     model = _fitted("adaptive")
     model.save(tmp_path / "m")
     pd.testing.assert_frame_equal(load(tmp_path / "m").sample(500, seed=7), model.sample(500, seed=7))
+
+
+def test_chunks_hold_whole_persons_and_no_key_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dpsynth.streaming.CHUNK_ROWS", 300)
+    chunks = Chunks(_fitted("independent"), 1000, seed=5, where={"sex": "f"})
+    batches = list(chunks)
+    assert len(batches) == len(chunks) == 4
+    assert all(batch.schema == chunks.schema for batch in batches)
+    owners = [set(batch.column("pid").to_pylist()) for batch in batches]
+    assert len(set.union(*owners)) == sum(map(len, owners))
+    table = pa.Table.from_batches(batches).to_pandas()
+    assert [*table.columns] == ["pid", "sex", "height", "ill", "day"]
+    assert table.groupby("pid")["height"].nunique().max() == 1
+    assert table.groupby("pid", sort=False)["day"].apply(lambda days: days.is_monotonic_increasing).all()
+    assert set(table["sex"]) == {"f"}
+    assert abs(len(table) - 1000) < 200
+
+
+def test_one_chunk_is_the_sample() -> None:
+    model = _fitted("independent")
+    (batch,) = Chunks(model, 200, seed=5)
+    table = model.sample(200, seed=5)
+    assert batch.column("pid").to_pylist() == table["pid"].tolist()
+    assert batch.column("ill").to_pylist() == table["ill"].tolist()
+    np.testing.assert_array_equal(batch.column("height").to_numpy(), table["height"])
 
 
 def test_the_pipeline_gives_identifiers_to_persons_and_to_rows() -> None:
