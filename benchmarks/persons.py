@@ -1,7 +1,7 @@
 """``python -m benchmarks.persons``: each row counts one, or each person does; error on tables whose persons have several rows.
 
-The bundled person-years (at most 5 rows a person), and a generated table in which few people have up to 40 rows. The error is the mean total
-variation of all pairs of columns, over rows, and over persons (a person's rows share the weight one) where there are persons to see.
+The bundled person-years (at most 5 rows a person), and a generated table in which few people have up to 40 rows. The error is the mean
+total variation of all pairs of columns, over rows, and over persons (a person's rows share the weight one) where there are persons to see.
 """
 
 from __future__ import annotations
