@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from audits import caps as theory
 from audits.bounds import auc, auc_detectable, auc_exceeds, auc_interval, paired_difference, placements, rate_exceeds, tpr_at_fpr
-from audits.nearest import Space, nearest_distances
+from audits.nearest import Space, kth_distance, nearest_distances
 from audits.result import AuditInput, AuditResult
 from audits.tables import Ints, Prepared, cells, flat, prepare
 from audits.verdicts import allowed, answer, inconclusive
@@ -30,6 +30,7 @@ _SELECTION_SHARE = 0.3
 _PAIRS, _TRIPLES = 200, 60
 _MAX_CELLS = 4_000_000
 _NEIGHBOURS = 10_000
+_SMOKE_TABLE = 20_000
 _KAPPA = 1.0
 _LOW_RATES = (0.005, 0.01, 0.02, 0.05)
 _FOLDS = 5
@@ -189,7 +190,10 @@ def _row_scores(prepared: Prepared) -> dict[str, Floats]:
     scores = {name: np.zeros(len(game.rows)) for name in names}
     space = Space(prepared.ordered, prepared.sizes, tuple(range(len(prepared.names))))
     rng = prepared.rng("neighbours")
-    first, third = nearest_distances(space, prepared.real.take(game.rows), prepared.synth, (1, 3))
+    targets = prepared.real.take(game.rows)
+    seen = _sample(rng, len(prepared.synth), _SMOKE_TABLE if prepared.tier == "smoke" else len(prepared.synth))
+    first = kth_distance(space, targets, prepared.synth.take(seen), 1)
+    third = kth_distance(space, targets, prepared.synth.take(_sample(rng, len(prepared.synth), _NEIGHBOURS)), 3)
     scores["nearest"] = -first
     for units, reference in prepared.references:
         rows = units[game.owner]

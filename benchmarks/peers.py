@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.peers:
         peer = PEERS[name]
-        python = _environment(name, peer, options.environments or options.out / "peers")
+        python = environment(name, peer, options.environments or options.out / "peers")
         records = Records(options.out / "peers.jsonl", name)
         for repeat in range(options.repeats):
             for table in chosen_tables(options):
@@ -116,7 +116,7 @@ class _Run:
         return {**facts, "e2": marginal_error(real, synthetic, 2), "e3": marginal_error(real, synthetic, 3)}
 
 
-def _environment(name: str, peer: Peer, folder: Path) -> Path:
+def environment(name: str, peer: Peer, folder: Path) -> Path:
     """The Python of the peer's environment, made on first use."""
     place = folder.absolute() / name.replace(" ", "-")
     python, ready = place / "bin" / "python", place / ".ready"
