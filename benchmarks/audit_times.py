@@ -6,6 +6,7 @@ The table is generated: 50,000 rows, 20 columns, a control of a quarter of them,
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = latent_classes(2 * options.rows + options.rows // 4, _SIZES, seed=1)
     frame = frame_of(table)
     ends = (0, options.rows, 2 * options.rows, len(frame))
-    train, synthetic, control = (frame[a:b].reset_index(drop=True) for a, b in zip(ends, ends[1:], strict=False))
+    train, synthetic, control = (frame[a:b].reset_index(drop=True) for a, b in itertools.pairwise(ends))
     columns = columns_of(table.domain)
     del frame
     names = [name for name in audits.AUDITS if options.tier in audits.AUDITS[name].tiers and _plays(name) and name not in options.without]
