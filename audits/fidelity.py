@@ -13,19 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audits.bounds import auc, auc_interval
+from audits.rare_events import rare_events
 from audits.result import AuditError, AuditInput
-from audits.tables import Coded, Codes, Ints, Prepared, cells, flat, labels, numbers, prepare
+from audits.tables import Codes, Ints, Prepared, cells, flat, labels, prepare
+from audits.usefulness import propensity, train_and_test
 
 Floats = npt.NDArray[np.float64]
 
 _PAIRS, _TRIPLES, _QUERIES = 300, 100, 200
-_GROUP_PAIRS = 45
+_GROUP_PAIRS, _GROUP_TRIPLES = 45, 20
 _MAX_CELLS = 4_000_000
-_MODEL_ROWS = 10_000
-_PROPENSITY_ROWS = 4_000
 _MIN_GROUP_ROWS = 100
-_RARE_SHARE = 0.005
 _ASSOCIATION_COLUMNS = 40
 
 
@@ -60,12 +58,12 @@ def measure_fidelity(data: AuditInput) -> dict[str, Any]:
         "columns": columns,
         "association": _associations(prepared, tables),
         "range_queries": _range_queries(prepared, tables, rng),
-        "tstr": _models(prepared, rng),
-        "propensity_auc": _propensity(prepared, tables, rng),
+        "tstr": train_and_test(prepared, rng),
+        "propensity_auc": propensity(prepared, rng),
         "groups": groups,
         "worst_group": worst,
         "subgroup_error_ratio_max": worst["ratio"] if worst else None,
-        "rare": _rare(prepared, train),
+        "rare": rare_events(prepared, rng),
     }
 
 
@@ -128,15 +126,31 @@ def _some(rng: np.random.Generator, items: list[tuple[int, ...]], limit: int) ->
 
 
 def _associations(prepared: Prepared, tables: _Tables) -> dict[str, Any]:
-    """Cramér's V of every pair with Bergsma's bias correction (2013); 1 on the diagonal."""
+    """Cramér's V of every pair with Bergsma's bias correction (2013), 1 on the diagonal; and how far the release's are from train's."""
     d = min(len(prepared.names), _ASSOCIATION_COLUMNS)
-    out = [np.eye(d), np.eye(d)]
+    # Resampled rows repeat train's accidents, which no bias correction takes out again: the floor is the difference of two halves of train,
+    # brought to the sizes of train and release.
+    first = np.random.default_rng(prepared.seed).permutation(len(tables.train)) % 2 == 0
+    compared = (tables.train, tables.synthetic, tables.train[first], tables.train[~first])
+    out = [np.eye(d) for _ in compared]
     for a, b in itertools.combinations(range(d), 2):
         shape = (int(prepared.sizes[a]), int(prepared.sizes[b]))
-        for matrix, table in zip(out, (tables.train, tables.synthetic), strict=True):
+        for matrix, table in zip(out, compared, strict=True):
             counts = np.bincount(flat(table, (a, b), prepared.sizes), minlength=shape[0] * shape[1]).reshape(shape)
             matrix[a, b] = matrix[b, a] = _cramer(counts.astype(np.float64))
-    return {"columns": list(prepared.names[:d]), "train": out[0].tolist(), "synthetic": out[1].tolist()}
+    above = np.triu_indices(d, 1)
+    gaps = np.abs(out[1] - out[0])[above]
+    floor = np.abs(out[2] - out[3])[above] * np.sqrt((1 + len(tables.train) / len(tables.synthetic)) / 4)
+    return {
+        "columns": list(prepared.names[:d]),
+        "train": out[0].tolist(),
+        "synthetic": out[1].tolist(),
+        "difference": {
+            "mean": float(gaps.mean()) if d > 1 else None,
+            "max": float(gaps.max()) if d > 1 else None,
+            "floor": float(floor.mean()) if d > 1 else None,
+        },
+    }
 
 
 def _cramer(counts: Floats) -> float:
@@ -173,101 +187,6 @@ def _range_queries(prepared: Prepared, tables: _Tables, rng: np.random.Generator
     return {"mean_abs_error": float(np.mean(errors)), "floor": float(np.mean(floors))}
 
 
-def _models(prepared: Prepared, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """For every target: a forest fitted to the release and one fitted to train, both tested on rows neither has
-    seen."""
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
-    out = []
-    train, test = _split(prepared, rng)
-    real, synth, seed = prepared.real.coarse, prepared.synth.coarse, int(rng.integers(2**31))
-    for j, column in enumerate(prepared.columns):
-        if column.role != "target" or len(prepared.names) < 2 or len(test) < _MIN_GROUP_ROWS:
-            continue
-        others = [i for i in range(len(prepared.names)) if i != j]
-        sets = [(synth, np.arange(len(synth))), (real, train)]
-        continuous = bool(prepared.ordered[j]) and int(prepared.sizes[j]) > 13
-        if continuous:
-            values = numbers(prepared, j)
-            truth = values[test]
-            usable = ~np.isnan(truth)
-            scores = []
-            for table, rows in sets:
-                y = values[rows + (len(real) if table is synth else 0)]
-                keep = rng.permutation(np.flatnonzero(~np.isnan(y)))[:_MODEL_ROWS]
-                model = RandomForestRegressor(40, min_samples_leaf=5, random_state=seed, n_jobs=2)
-                model.fit(table[rows[keep]][:, others], y[keep])
-                scores.append(_r2(truth[usable], model.predict(real[test[usable]][:, others])))
-            out.append(_line(column.name, "r2", scores, 0.0))
-            continue
-        truth_codes = real[test, j]
-        levels = np.unique(real[train, j])
-        positive = levels[-1] if len(levels) == 2 else None
-        scores = []
-        for table, rows in sets:
-            keep = rng.permutation(rows)[:_MODEL_ROWS]
-            forest = RandomForestClassifier(40, min_samples_leaf=5, random_state=seed, n_jobs=2)
-            forest.fit(table[keep][:, others], table[keep, j])
-            scores.append(_class_score(forest, real[test][:, others], truth_codes, positive))
-        common = np.bincount(real[train, j]).argmax()
-        baseline = 0.5 if positive is not None else float(np.mean(truth_codes == common))
-        out.append(_line(column.name, "auc" if positive is not None else "accuracy", scores, baseline))
-    return out
-
-
-def _split(prepared: Prepared, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Rows to fit on and rows to test on: train and control, or four fifths and one fifth of the units of train."""
-    if prepared.control is not None and len(prepared.control) >= _MIN_GROUP_ROWS:
-        test = np.arange(prepared.n_train, len(prepared.real))
-        return np.arange(prepared.n_train), rng.permutation(test)[:_MODEL_ROWS]
-    unique, inverse = np.unique(prepared.units[0], return_inverse=True)
-    held = (rng.random(len(unique)) < 0.2)[inverse.reshape(-1)]
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def _class_score(forest: Any, x: Codes, truth: Codes, positive: int | None) -> float | None:
-    if positive is None:
-        return float(np.mean(forest.predict(x) == truth))
-    hits = truth == positive
-    if hits.all() or not hits.any() or positive not in forest.classes_:
-        return None
-    score = forest.predict_proba(x)[:, list(forest.classes_).index(positive)]
-    return auc(score[hits], score[~hits])[0]
-
-
-def _r2(truth: Floats, guess: Floats) -> float | None:
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return 1.0 - float(((truth - guess) ** 2).sum()) / spread if spread > 0 else None
-
-
-def _line(target: str, metric: str, scores: list[float | None], baseline: float) -> dict[str, Any]:
-    return {
-        "target": target,
-        "metric": metric,
-        "train_on_synthetic": scores[0],
-        "train_on_real": scores[1],
-        "baseline": baseline,
-    }
-
-
-def _propensity(prepared: Prepared, tables: _Tables, rng: np.random.Generator) -> dict[str, Any]:
-    """AUC of a forest that tells synthetic from real rows, on rows it was not fitted to; 0.5 if it cannot."""
-    from sklearn.ensemble import RandomForestClassifier
-
-    size = min(len(tables.train), len(tables.synthetic), _PROPENSITY_ROWS)
-    if size < 20:
-        return {"value": None, "floor": 0.5, "interval": [None, None]}
-    x = np.concatenate([rng.permutation(tables.synthetic)[:size], rng.permutation(tables.train)[:size]])
-    synthetic = np.arange(2 * size) < size
-    half = np.arange(2 * size) % 2
-    forest = RandomForestClassifier(60, min_samples_leaf=5, random_state=int(rng.integers(2**31)), n_jobs=2)
-    score = forest.fit(x[half == 0], synthetic[half == 0]).predict_proba(x[half == 1])[:, 1]
-    mine = synthetic[half == 1]
-    value, variance = auc(score[mine], score[~mine])
-    interval = auc_interval(value, variance, int(mine.sum()), int((~mine).sum()), 0.05)
-    return {"value": value, "floor": 0.5, "interval": list(interval)}
-
-
 def _groups(prepared: Prepared, tables: _Tables, rng: np.random.Generator) -> list[dict[str, Any]]:
     """2-way error within each level of each group column, over its floor, over the same of everybody: 1 means no
     worse than the rest.
@@ -281,33 +200,26 @@ def _groups(prepared: Prepared, tables: _Tables, rng: np.random.Generator) -> li
         pairs = _some(rng, list(itertools.combinations(others, 2)) or [(i,) for i in others], _GROUP_PAIRS)
         if not column.group or not pairs:
             continue
+        triples = _some(rng, list(itertools.combinations(others, 3)), _GROUP_TRIPLES) if len(others) < 20 else []
         everyone = np.mean([_variations(prepared, tables, pair) for pair in pairs], axis=0)
         overall = float(everyone[0] / max(everyone[1], 1e-9))
         text = labels(prepared, j)
         for level in np.unique(tables.train[:, j]):
             part = _Tables(*(t[t[:, j] == level] for t in (tables.train, tables.synthetic, tables.fresh)))
+            tv1, floor1 = np.mean([_variations(prepared, part, (i,)) for i in others], axis=0)
             tv2, floor = np.mean([_variations(prepared, part, pair) for pair in pairs], axis=0)
+            tv3, floor3 = np.mean([_variations(prepared, part, t) for t in triples], axis=0) if triples else (None, None)
             judged = len(part.train) >= _MIN_GROUP_ROWS and overall > 0
             out.append({
                 "field": column.name,
                 "level": text[int(level)],
                 "share": len(part.train) / len(tables.train),
+                "tv1": float(tv1),
+                "tv1_floor": float(floor1),
                 "tv2": float(tv2),
                 "floor": float(floor),
+                "tv3": None if tv3 is None else float(tv3),
+                "tv3_floor": None if floor3 is None else float(floor3),
                 "ratio": float(tv2 / max(floor, 1e-9) / overall) if judged else None,
             })  # fmt: skip
     return out
-
-
-def _rare(prepared: Prepared, train: Coded) -> dict[str, int]:
-    """Categories held by at most _RARE_SHARE of train: kept or lost in the release; and values of the release that
-    train does not have."""
-    kept = lost = invented = 0
-    for j in np.flatnonzero(~prepared.ordered):
-        real, counts = np.unique(train.fine[:, j], return_counts=True)
-        synthetic = np.unique(prepared.synth.fine[:, j])
-        rare = real[(counts <= _RARE_SHARE * len(train)) & (real > 0)]
-        found = int(np.isin(rare, synthetic).sum())
-        kept, lost = kept + found, lost + len(rare) - found
-        invented += len(np.setdiff1d(synthetic[synthetic > 0], real))
-    return {"kept": kept, "lost": lost, "invented": invented}

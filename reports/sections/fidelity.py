@@ -18,6 +18,7 @@ _MOST_COLUMNS = 36
 _MOST_GROUPS = 40
 _MOST_TASKS = 60
 _REAL_MODEL = "#6b7785"
+_FATES = ("kept", "lost", "invented")
 MISSING = "(missing)"  # the label of missing cells in fidelity figures
 
 
@@ -101,9 +102,13 @@ def _usefulness(fidelity: Mapping[str, Any]) -> Figure | None:
         target = ev.text(task.get("target")) or "?"
         metric = {"auc": "AUC", "r2": "R²"}.get(str(task.get("metric")), ev.text(task.get("metric")) or "score")
         synthetic, real, baseline = (ev.number(task.get(key)) for key in ("train_on_synthetic", "train_on_real", "baseline"))
-        marks = (Mark("box", _REAL_MODEL, real), Mark("dot", SYNTHETIC, synthetic), Mark("ring", MUTED, baseline))
+        others = ev.number(task.get("train_on_control"))
+        marks = (
+            *((Mark("box", MUTED, others),) if others is not None else ()),
+            *(Mark("box", _REAL_MODEL, real), Mark("dot", SYNTHETIC, synthetic), Mark("ring", MUTED, baseline)),
+        )
         items.append(Lane(f"{target} ({metric})", num(synthetic), f"of {num(real, '?')}", marks=marks, tone=SYNTHETIC))
-        rows.append((target, metric, num(baseline), num(synthetic), num(real)))
+        rows.append((target, metric, num(baseline), num(synthetic), num(real), num(others)))
     if not items:
         return None
     return lanes(
@@ -114,9 +119,14 @@ def _usefulness(fidelity: Mapping[str, Any]) -> Figure | None:
         items,
         ticks=(0.0, 0.25, 0.5, 0.75, 1.0),
         axis="score on real rows that no model saw (higher is better)",
-        entries=[("ring", MUTED, "baseline"), ("dot", SYNTHETIC, "trained on synthetic"), ("box", _REAL_MODEL, "trained on real")],
+        entries=[
+            ("ring", MUTED, "baseline"),
+            ("dot", SYNTHETIC, "trained on synthetic"),
+            ("box", _REAL_MODEL, "trained on real"),
+            ("box", MUTED, "trained on people left out"),
+        ],
         step=32.0,
-        columns=("Target", "Score", "Baseline", "Trained on synthetic", "Trained on real"),
+        columns=("Target", "Score", "Baseline", "Trained on synthetic", "Trained on real", "Trained on people left out"),
         rows=rows,
     )
 
@@ -198,6 +208,9 @@ def _worst(fidelity: Mapping[str, Any]) -> str | None:
 
 def _facts(fidelity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     queries, propensity, rare = (ev.mapping(fidelity.get(k)) for k in ("range_queries", "propensity_auc", "rare"))
+    associated = ev.mapping(ev.at(fidelity, "association.difference"))
+    floor, pairs, tails = (ev.mapping(rare.get(k)) for k in ("floor", "pairs", "tails"))
+    least = ev.mapping(propensity.get("worst_group"))
     return [
         ("Random range queries, mean absolute error", num(queries.get("mean_abs_error")), num(queries.get("floor"))),
         (
@@ -205,8 +218,30 @@ def _facts(fidelity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             num(propensity.get("value")),
             num(propensity.get("floor")),
         ),
+        *(
+            [(f"The same within the group most easily told, {least.get('field')}: {least.get('level')}", num(least.get("value")), "")]
+            if least
+            else []
+        ),
+        ("Associations of pairs of columns, mean absolute difference", num(associated.get("mean")), num(associated.get("floor"))),
         ("Largest error of a group, relative to everybody", num(fidelity.get("subgroup_error_ratio_max")), ""),
-        ("Rare categories kept", num(rare.get("kept")), ""),
-        ("Rare categories lost", num(rare.get("lost")), ""),
-        ("Rare categories invented", num(rare.get("invented")), ""),
+        *((f"Rare categories {fate}", num(rare.get(fate)), num(floor.get(fate), "")) for fate in _FATES),
+        *((f"Rare pairs of categories {fate}", num(pairs.get(fate)), num(ev.at(pairs, f"floor.{fate}"), "")) for fate in _FATES if pairs),
+        *(
+            [("Rows in the tails, mean absolute error of their share", num(tails.get("mean_abs_error")), num(tails.get("floor")))]
+            if tails
+            else []
+        ),
+        *_lost_most(fidelity),
     ]
+
+
+def _lost_most(fidelity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """For each target the group whose predictions lose most by being learnt from the release, beside what train would have taught."""
+    out = []
+    for task in ev.records(fidelity.get("tstr"))[:_MOST_TASKS]:
+        worst = ev.mapping(task.get("worst_group"))
+        if worst:
+            text = f"{ev.text(task.get('target')) or '?'}, learnt from the release, for {worst.get('field')}: {worst.get('level')}"
+            out.append((text, num(worst.get("train_on_synthetic")), num(worst.get("train_on_real"))))
+    return out

@@ -89,7 +89,8 @@ def test_rare_categories_are_counted() -> None:
     synthetic = pd.DataFrame({"a": ["x"] * 50 + ["r1", "new"]})
     found = measure_fidelity(AuditInput(synthetic=synthetic, columns=(Column("a", "categorical"),), train=train))
 
-    assert found["rare"] == {"kept": 1, "lost": 2, "invented": 1}
+    assert {fate: found["rare"][fate] for fate in ("kept", "lost", "invented")} == {"kept": 1, "lost": 2, "invented": 1}
+    assert found["rare"]["floor"]["invented"] == 0
 
 
 def test_result_is_plain_json(coins: World) -> None:
@@ -111,3 +112,51 @@ def test_similarity_is_half_for_strangers_and_one_for_copies(coins: World) -> No
     assert measure_similarity(copied)["identical_match_share"] == 1.0
     assert "diagnostic only" in measure_similarity(everyone)["note"]
     assert measure_similarity(AuditInput(synthetic=small, columns=COLUMNS))["dcr_share"] is None
+
+
+def test_rare_pairs_and_tails_by_hand() -> None:
+    # 400 rows: the pair (x, q) twice, (y, p) once; one row beyond each end of 0..9
+    train = pd.DataFrame({"a": ["x"] * 399 + ["y"], "b": ["p"] * 397 + ["q"] * 2 + ["p"], "n": [-50.0] + [5.0] * 398 + [70.0]})
+    synthetic = pd.DataFrame({"a": ["x"] * 18 + ["y"] * 2, "b": ["p"] * 17 + ["q"] + ["q"] * 2, "n": [5.0] * 18 + [99.0, -99.0]})
+    columns = (Column("a", "categorical"), Column("b", "categorical"), Column("n", "ordered"))
+    found = measure_fidelity(AuditInput(synthetic=synthetic, columns=columns, train=train))["rare"]
+
+    assert found["pairs"]["kept"] == 1 and found["pairs"]["lost"] == 1  # (x, q) is kept, (y, p) lost
+    assert found["pairs"]["invented"] == 1  # (y, q)
+    assert found["tails"]["train"] == pytest.approx(2 / 400)
+    assert found["tails"]["mean_abs_error"] == pytest.approx(0.1 - 2 / 400)
+
+
+def test_a_group_that_learns_nothing_from_the_release_is_named(coins: World) -> None:
+    """The target is shuffled among women only: a model fitted to the release fails them alone."""
+    rng = np.random.default_rng(0)
+    tables = [
+        table.assign(smoker=np.where(table["age"] + 10 * rng.normal(size=len(table)) > 50, "yes", "no"))
+        for table in (coins.train, coins.control, strangers(coins))
+    ]
+    women = (tables[2]["sex"] == "f").to_numpy()
+    spoilt = tables[2]["smoker"].to_numpy(copy=True)
+    spoilt[women] = rng.permutation(spoilt[women])
+    given = coins.given(tables[2].assign(smoker=spoilt), train=tables[0], control=tables[1])
+    (line,) = measure_fidelity(given)["tstr"]
+
+    assert (line["worst_group"]["field"], line["worst_group"]["level"]) == ("sex", "f")
+    assert line["worst_group"]["train_on_synthetic"] < line["worst_group"]["train_on_real"] - 0.03
+    assert line["train_on_control"] is not None and abs(line["train_on_control"] - line["train_on_real"]) < 0.1
+    assert min(g["rows"] for g in line["groups"]) >= 100
+
+
+def test_a_group_that_is_easily_told_is_named(coins: World) -> None:
+    synthetic = strangers(coins)
+    women = (synthetic["sex"] == "f").to_numpy()
+    found = measure_fidelity(coins.given(synthetic.assign(age=np.where(women, 3, synthetic["age"]))))["propensity_auc"]
+
+    assert (found["worst_group"]["field"], found["worst_group"]["level"]) == ("sex", "f")
+    assert found["worst_group"]["value"] > found["value"] > 0.6
+
+
+def test_associations_differ_from_trains_by_their_floor_or_more(coins: World) -> None:
+    kept, lost = (measure_fidelity(coins.given(make(coins)))["association"]["difference"] for make in (copy, independent))
+
+    assert kept["mean"] == kept["max"] == 0.0
+    assert lost["mean"] > lost["floor"] > 0
