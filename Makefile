@@ -9,7 +9,7 @@ COPIED := $(wildcard tests docs scripts benchmarks README.md CHANGELOG.md CONTRI
 SOURCES := $(shell find dpsynth audits policies reports -type f -not -name '*.pyc' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-broken demo-finance test test-wheel test-current check lint format bench clean
+.PHONY: help demo demo-broken demo-finance test test-wheel test-current test-spark check lint format bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -24,6 +24,10 @@ demo-broken: .venv/.demo-ready  ## the same through a synthesizer that copies it
 	.venv/bin/dpsynth demo --broken --out out/demo-broken --force; code=$$?; test $$code -eq 1
 
 test: test-wheel test-current  ## the whole suite against the built wheel, then a fast subset without anonymeter
+
+test-spark: .venv/.check-ready  ## counting and sampling on a local Spark (needs Java 17; installs pyspark, 400 MB)
+	.venv/bin/python -m pip install $(PIP_FLAGS) -e ".[spark]"
+	DPSYNTH_TEST_SPARK=1 .venv/bin/python -m pytest -q tests/dpsynth/privacy/test_spark_records.py
 
 check: .venv/.check-ready  ## ruff, mypy --strict and the suite on this checkout
 	$(MAKE) lint

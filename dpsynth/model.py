@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -312,8 +312,8 @@ class SyntheticModel:
         return max(self._standard_error({name}) for name in wanted) if len(wanted) > 1 else math.inf
 
 
-def load(path: str | Path) -> SyntheticModel:
-    """Read a model written by `SyntheticModel.save`. Opens arrays and JSON only."""
+def load(path: str | Path | IO[bytes]) -> SyntheticModel:
+    """Read a model written by `SyntheticModel.save`, from its path or from an open file. Opens arrays and JSON only."""
     try:
         with zipfile.ZipFile(path) as archive:
             meta = json.loads(archive.read("model.json"))

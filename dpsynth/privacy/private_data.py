@@ -101,6 +101,27 @@ class _Account:
     hook: noise.Hook
 
 
+def _account(budget: PrivacyBudget, unit: PrivacyUnit, hook: noise.Hook, *, keyed: bool) -> _Account:
+    """A new account, with nothing spent. ``keyed`` rows name their unit; others are a unit each."""
+    total = budget.rho
+    header = {
+        "unit": {
+            "name": unit.name,
+            "max_rows": unit.max_rows,
+            "neighbours": unit.neighbours,
+            "weights": unit.weights,
+            "bounded_by": "uniform sample of at most max_rows rows per unit" if keyed else "one row is one unit",
+        },
+        "budget": {"epsilon": budget.epsilon, "delta": repr(budget.delta), "rho": total},
+        "noise": {
+            "source": f"opendp {noise.opendp_version()}",
+            "seeded": bool(getattr(hook, "seeded", False)),
+            "observed": hook is not noise.release_noise,
+        },
+    }
+    return _Account(unit, budget, Filter(total), Transcript(header), hook)
+
+
 class PrivateData:
     """Coded records behind a budget. Build it with `read` (from a table and its schema) or `of_codes`."""
 
@@ -128,19 +149,42 @@ class PrivateData:
         ``before_reading`` runs once the public header was checked and before the first record is read: the ledger charges there.
         """
         from dpsynth.encode import Encoder
-        from dpsynth.sources import open_source
+        from dpsynth.sources import open_source, spark_frame
 
         encoder = Encoder(schema)
+        unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
+        # Weights by person and the audits need the rows themselves, on this machine.
+        if cohort is None and not unit.by_person and spark_frame.recognises(source):
+            return cls._on_spark(source, encoder, unit, budget, hook, before_reading)
         batches = open_source(source, encoder.columns)
         if before_reading is not None:
             before_reading()
         encoded = encoder.encode(batches)
-        unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
         table = CodedTable(encoder.grid_domain, encoded.codes)
         private = cls.of_codes(table, budget, unit=unit, unit_ids=encoded.units, cohort=cohort, hook=hook)
         private._encoder = encoder
         # Columns that a relation computes from others are released, hence audited, but never measured.
         private._table = private._table.merged(private.domain.without(schema.derived), {})
+        return private._binned() if not encoder.pending else private
+
+    @classmethod
+    def _on_spark(
+        cls,
+        source: Any,
+        encoder: Encoder,
+        unit: PrivacyUnit,
+        budget: PrivacyBudget,
+        hook: noise.Hook,
+        before_reading: Callable[[], None] | None,
+    ) -> PrivateData:
+        """As `read`, with the records left on the cluster; they come to this machine only where an audit will ask for them."""
+        from dpsynth.privacy.spark_records import coded_on_spark
+
+        keyed = encoder.schema.unit.field is not None
+        records = coded_on_spark(source, encoder, unit.max_rows, _coins(hook, "contribution_bounding") if keyed else 0)
+        if before_reading is not None:
+            before_reading()
+        private = cls(records, _account(budget, unit, hook, keyed=keyed), encoder)
         return private._binned() if not encoder.pending else private
 
     @classmethod
@@ -173,23 +217,7 @@ class PrivateData:
             units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
             audit = _set_aside(table, units, cohort, _coins(hook, "cohort"))
             table = audit.train
-        total = budget.rho
-        header = {
-            "unit": {
-                "name": unit.name,
-                "max_rows": unit.max_rows,
-                "neighbours": unit.neighbours,
-                "weights": unit.weights,
-                "bounded_by": "one row is one unit" if unit_ids is None else "uniform sample of at most max_rows rows per unit",
-            },
-            "budget": {"epsilon": budget.epsilon, "delta": repr(budget.delta), "rho": total},
-            "noise": {
-                "source": f"opendp {noise.opendp_version()}",
-                "seeded": bool(getattr(hook, "seeded", False)),
-                "observed": hook is not noise.release_noise,
-            },
-        }
-        return cls(LocalRecords.of(table), _Account(unit, budget, Filter(total), Transcript(header), hook), None, audit)
+        return cls(LocalRecords.of(table), _account(budget, unit, hook, keyed=unit_ids is not None), None, audit)
 
     # --- what is public -------------------------------------------------------------------------------------------------------
 

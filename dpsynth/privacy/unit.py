@@ -6,7 +6,7 @@ Bounding is enforced here, not assumed: a unit with more rows than ``max_rows`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +163,43 @@ def _bounded(
     if int(ordinals.max()) < max_rows:
         return rows
     return rows[_rank_within([units], priorities(units, key, ordinals, None if content is None else content[rows])) < max_rows]
+
+
+def bounded_stream(
+    batches: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[Any]]], max_rows: int, key: int
+) -> Iterator[npt.NDArray[Any]]:
+    """`bounded_rows` for rows that come sorted by unit and content: of batches (units, content, rows) the rows that stay, as arrays.
+
+    Of the unit that is still open no more than ``max_rows`` rows are held, whatever their number: later rows only take their place.
+    """
+    held: tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[Any]] | None = None
+    last: tuple[int, int, int] | None = None
+    for units, content, rows in batches:
+        if not len(units):
+            continue
+        twins, last = _twins(units, content, last)
+        draws = keyed_uniform(keyed_uniform(units, content, key).view(np.int64), twins, key)
+        if held is not None:
+            units, draws, rows = (np.concatenate([old, new]) for old, new in zip(held, (units, draws, rows), strict=True))
+        stay = _rank_within([units], draws) < max_rows
+        units, draws, rows = units[stay], draws[stay], rows[stay]
+        still_open = units == units[-1]
+        yield rows[~still_open]
+        held = (units[still_open], draws[still_open], rows[still_open])
+    if held is not None:
+        yield held[2]
+
+
+def _twins(
+    units: npt.NDArray[np.int64], content: npt.NDArray[np.uint64], last: tuple[int, int, int] | None
+) -> tuple[npt.NDArray[np.int64], tuple[int, int, int]]:
+    """The number of each row among equal rows before it in the stream, and the last row with how many there were up to it."""
+    new = np.r_[True, (units[1:] != units[:-1]) | (content[1:] != content[:-1])]
+    starts = np.flatnonzero(new)
+    numbers = np.arange(len(units)) - np.repeat(starts, np.diff(np.r_[starts, len(units)]))
+    if last is not None and last[:2] == (int(units[0]), int(content[0])):
+        numbers[: starts[1] if len(starts) > 1 else None] += last[2]
+    return numbers, (int(units[-1]), int(content[-1]), int(numbers[-1]) + 1)
 
 
 def priorities(

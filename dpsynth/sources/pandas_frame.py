@@ -48,21 +48,22 @@ def _array(column: pd.Series[Any]) -> pa.Array:
     dtype: Any = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         codes = column.cat.codes.to_numpy()
-        return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), _texts(column.cat.categories))
+        return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), text_array(column.cat.categories))
     if isinstance(dtype, pd.ArrowDtype):
         return _combined(pa.array(column.array))
     if isinstance(dtype, pd.SparseDtype):
         return _array(column.astype(dtype.subtype))
     if isinstance(dtype, pd.DatetimeTZDtype) or getattr(dtype, "kind", "O") in _ARROW_KINDS:
         return _combined(pa.array(column, from_pandas=True))
-    return _texts(column)
+    return text_array(column)
 
 
 def _combined(array: Any) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _texts(cells: Any) -> pa.Array:
+def text_array(cells: Any) -> pa.Array:
+    """Python objects as text, cell by cell; None where missing."""
     texts = [object_text(cell) for cell in cells]
     try:
         return pa.array(texts, pa.large_string())

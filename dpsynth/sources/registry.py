@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from dpsynth.errors import InputError
-from dpsynth.sources import arrow_file, arrow_stream, csv_file, pandas_frame, parquet_file
+from dpsynth.sources import arrow_file, arrow_stream, csv_file, pandas_frame, parquet_file, spark_frame, sql_query
 
 
 class Source(NamedTuple):
@@ -21,6 +21,8 @@ class Source(NamedTuple):
 
 
 SOURCES: dict[str, Source] = {
+    "spark": Source(spark_frame.recognises, spark_frame.header, spark_frame.open_spark),
+    "sql": Source(sql_query.recognises, sql_query.header, sql_query.open_sql),
     "csv": Source(csv_file.recognises, csv_file.header, csv_file.open_csv),
     "parquet": Source(parquet_file.recognises, parquet_file.header, parquet_file.open_parquet),
     "arrow": Source(arrow_file.recognises, arrow_file.header, arrow_file.open_arrow),

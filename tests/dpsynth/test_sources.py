@@ -272,7 +272,7 @@ def test_the_index_and_the_names_of_a_frame_may_be_anything() -> None:
 
 
 def test_every_source_is_registered() -> None:
-    assert set(SOURCES) == {"csv", "parquet", "arrow", "pandas", "stream"}
+    assert set(SOURCES) == {"csv", "parquet", "arrow", "pandas", "stream", "spark", "sql"}
 
 
 def test_a_sparse_column_of_a_frame_is_read() -> None:

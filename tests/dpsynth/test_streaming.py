@@ -39,7 +39,7 @@ FIELDS = (
 ENCODER = Encoder(Schema("t", "people", Unit("person"), FIELDS))
 
 
-def _model(**parts: Any) -> SyntheticModel:
+def chain_model(**parts: Any) -> SyntheticModel:
     """A chain of the columns."""
     domain = ENCODER.domain
     sizes = tuple(a.size for a in domain)
@@ -74,25 +74,25 @@ def test_a_batch_holds_the_values_of_the_table(seed: int | None) -> None:
 
 @pytest.mark.usefixtures("small_chunks")
 def test_chunks_make_up_the_rows_asked_for_and_do_not_depend_on_who_draws_them() -> None:
-    chunks = Chunks(_model(), 1000, 3)
+    chunks = Chunks(chain_model(), 1000, 3)
     batches = list(chunks)
     assert [batch.num_rows for batch in batches] == [300, 300, 300, 100]
     for number in (3, 0, 2, 1):
-        assert Chunks(_model(), 1000, 3).draw(number).equals(batches[number])
+        assert Chunks(chain_model(), 1000, 3).draw(number).equals(batches[number])
     assert not batches[0].equals(batches[1])
-    assert not batches[0].equals(Chunks(_model(), 1000, 4).draw(0))
+    assert not batches[0].equals(Chunks(chain_model(), 1000, 4).draw(0))
 
 
 def test_few_rows_are_the_rows_of_sample() -> None:
-    batch = Chunks(_model(), 200, 5).draw(0)
-    table = _model().sample(200, seed=5)
+    batch = Chunks(chain_model(), 200, 5).draw(0)
+    table = chain_model().sample(200, seed=5)
     for name in table.columns:
         assert _comparable(batch.column(name).to_pandas()) == _comparable(table[name])
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_chunks_together_follow_the_model() -> None:
-    model, rows = _model(), 60_000
+def test_chunks_together_follow_thechain_model() -> None:
+    model, rows = chain_model(), 60_000
     codes = [ENCODER.bin(ENCODER.encode([batch]).codes) for batch in Chunks(model, rows, 1)]
     for pair in [("level", "plain"), ("whole", "hour")]:
         expected = model.marginal(pair).values
@@ -106,26 +106,26 @@ def test_chunks_together_follow_the_model() -> None:
 
 @pytest.mark.usefixtures("small_chunks")
 def test_every_chunk_meets_the_condition() -> None:
-    for batch in Chunks(_model(), 700, 1, {"plain": "yes", "whole": 130}):
+    for batch in Chunks(chain_model(), 700, 1, {"plain": "yes", "whole": 130}):
         assert set(batch["plain"].to_pylist()) == {"yes"}
         assert all(100 <= value < 200 for value in batch["whole"].to_pylist())
     with pytest.raises(ConfigError, match="not in the declared domain"):
-        Chunks(_model(), 700, 1, {"plain": "perhaps"}).draw(0)
+        Chunks(chain_model(), 700, 1, {"plain": "perhaps"}).draw(0)
 
 
 @pytest.mark.usefixtures("small_chunks")
 def test_rows_that_are_refined_together_are_one_chunk() -> None:
-    refined = _model(refinement=Refinement((), most_rows=1000))
+    refined = chain_model(refinement=Refinement((), most_rows=1000))
     assert len(Chunks(refined, 400, 1)) == 1
     assert len(Chunks(refined, 400, 1, {"plain": "yes"})) == 2
     assert len(Chunks(refined, 10_000, 1)) == 34
-    assert Chunks(refined, 10_000, 1).draw(2).equals(Chunks(_model(), 10_000, 1).draw(2))
+    assert Chunks(refined, 10_000, 1).draw(2).equals(Chunks(chain_model(), 10_000, 1).draw(2))
 
 
 def test_bad_sizes_and_models_without_values_are_refused() -> None:
     with pytest.raises(ConfigError, match="rows=0 must be >= 1"):
-        Chunks(_model(), 0, 1)
-    model = _model()
+        Chunks(chain_model(), 0, 1)
+    model = chain_model()
     with pytest.raises(ConfigError, match="no encoder"):
         Chunks(SyntheticModel("test", model.domain, model.beliefs, 1.0, (), {}), 5, 1)
 

@@ -12,7 +12,7 @@ import pytest
 from dpsynth.errors import ConfigError
 from dpsynth.marginals import CodedTable, Domain, centred
 from dpsynth.privacy import unit as unit_module
-from dpsynth.privacy.unit import NEIGHBOURS, PrivacyUnit, bounded_rows, keyed_uniform, row_digests
+from dpsynth.privacy.unit import NEIGHBOURS, PrivacyUnit, bounded_rows, bounded_stream, keyed_uniform, row_digests
 
 KEY = 0x1234_5678_9ABC_DEF0_0FED_CBA9_8765_4321
 
@@ -148,6 +148,25 @@ def test_units_sorted_in_shares_keep_the_same_rows(content: bool, monkeypatch: p
     monkeypatch.setattr(unit_module, "_AT_ONCE", 33)
     np.testing.assert_array_equal(bounded_rows(units, 2, KEY, digests), whole)
     np.testing.assert_array_equal(row_digests(table, KEY), row_digests(table, KEY))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("levels", [1, 3, 200])
+def test_a_sorted_stream_keeps_the_rows_that_a_table_keeps(levels: int, size: int) -> None:
+    units, table = _rows(400, levels)
+    units[:150] = 11  # One unit that goes on for many batches.
+    digests = row_digests(table, KEY)
+    cells = np.stack([units, *(table.columns[name] for name in "ab")], axis=1)
+    order = np.lexsort((digests, units))
+    cuts = range(0, 400, size)
+    batches = [(units[part], digests[part], cells[part]) for part in (order[cut : cut + size] for cut in cuts)]
+    stream = np.concatenate(list(bounded_stream(iter(batches), 3, KEY)))
+    kept = cells[bounded_rows(units, 3, KEY, digests)]
+    assert sorted(stream.tolist()) == sorted(kept.tolist())
+
+
+def test_an_empty_stream_keeps_nothing() -> None:
+    assert list(bounded_stream(iter([]), 2, KEY)) == []
 
 
 def test_digests_tell_rows_apart_and_twins_alike() -> None:
