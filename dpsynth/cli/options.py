@@ -30,7 +30,12 @@ class Disclosure(StrEnum):
     REVIEWER = "reviewer"
 
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file, a database (URL#TABLE), or spark:PATH.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="Real records: CSV (also compressed), Parquet or Arrow file, a database (URL#TABLE), or spark:PATH."
+    ),
+]
 Delimiter = Annotated[
     str | None,
     typer.Option("--delimiter", metavar="CHAR", help="Of a text file. Default: comma; tab for .tsv."),
