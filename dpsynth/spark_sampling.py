@@ -16,6 +16,8 @@ from dpsynth.streaming import Chunks
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from dpsynth.constraints.steering import Balance
+
 
 def sample_on_spark(
     model: SyntheticModel,
@@ -23,6 +25,7 @@ def sample_on_spark(
     *,
     seed: int | None = None,
     where: Mapping[str, Any] | None = None,
+    balance: Balance | None = None,
     spark: SparkSession | None = None,
 ) -> DataFrame:
     """A DataFrame of ``rows`` synthetic records, drawn when it is used; the model travels to the executors once per job.
@@ -31,20 +34,19 @@ def sample_on_spark(
     """
     spark = spark or session()
     seed = secrets.randbits(32) if seed is None else seed
-    chunks = Chunks(model, rows, seed, where)
-    conditions = None if where is None else dict(where)
+    chunks = Chunks(model, rows, seed, where, balance)
     numbers = spark.range(0, len(chunks), 1, min(len(chunks), 10_000))
-    return numbers.mapInArrow(_drawer(model.to_bytes(), rows, seed, conditions), _spark_schema(chunks.schema))
+    return numbers.mapInArrow(_drawer(model.to_bytes(), rows, seed, where, balance), _spark_schema(chunks.schema))
 
 
 def _drawer(
-    saved: bytes, rows: int, seed: int, where: Mapping[str, Any] | None
+    saved: bytes, rows: int, seed: int, where: Mapping[str, Any] | None, balance: Balance | None
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def draw(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         chunks = None
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                chunks = chunks or Chunks(load(io.BytesIO(saved)), rows, seed, where)
+                chunks = chunks or Chunks(load(io.BytesIO(saved)), rows, seed, where, balance)
                 yield _plain(chunks.draw(number))
 
     return draw
