@@ -528,7 +528,7 @@ def _publish(
     public = {
         "datapackage.json": _json(companions.datapackage(declared, said, resources, about)),
         "croissant.json": _json(companions.croissant(declared, said, resources, about)),
-        "DATASHEET.md": companions.datasheet(declared, said, about),
+        "DATASHEET.md": companions.datasheet(declared, said, about, relations=[relation.text for relation in schema.relations]),
         "deployment.yaml": companions.deployment(declared, said, about),
         "VERIFY.md": companions.VERIFY_TEXT,
     }

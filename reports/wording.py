@@ -158,6 +158,8 @@ def _scalar(value: Any, missing: str) -> str:
     if isinstance(value, (int, float)):
         return num(value, missing)
     line = ev.text(value) or missing
+    if line in VERDICT:
+        return VERDICT[line][0].lower()
     digest = _DIGEST.match(line)
     return f"{digest[1][:16]}…" if digest else line
 

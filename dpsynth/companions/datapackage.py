@@ -24,7 +24,7 @@ _FIELD_KEYS: Final = (
     "falseValues",
     "missingValues",
 )
-_TABLE_KEYS: Final = ("missingValues", "primaryKey", "dp:unit")
+_TABLE_KEYS: Final = ("missingValues", "primaryKey", "dp:unit", "dp:constraints")
 
 
 def datapackage(

@@ -5,7 +5,7 @@ After T. Gebru et al., "Datasheets for Datasets", Communications of the ACM 64(1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dpsynth.bundle import CERTIFICATE
@@ -25,6 +25,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "composition.columns": "What does a row consist of?",
     "composition.missing": "Is anything missing from rows?",
     "composition.relations": "Are rows related to each other?",
+    "composition.rules": "What holds in every row?",
     "composition.splits": "Are there recommended splits?",
     "composition.errors": "What errors and noise does the table have?",
     "composition.external": "Does it depend on anything outside?",
@@ -60,10 +61,18 @@ QUESTIONS: Final[Mapping[str, str]] = {
 }
 
 
-def datasheet(schema: Mapping[str, Any], said: Mapping[str, Any], about: About | None = None) -> str:
-    """The datasheet as Markdown; ``schema`` is ``Schema.to_dict()``. What people said stands before what the run knows."""
+def datasheet(schema: Mapping[str, Any], said: Mapping[str, Any], about: About | None = None, *, relations: Sequence[str] = ()) -> str:
+    """The datasheet as Markdown; what people said stands before what the run knows.
+
+    ``schema`` is ``Schema.to_dict()``, ``relations`` are the declared relations between columns in words.
+    """
     about = about or About()
     known = _known(schema, said) | _stated(about)
+    known["composition.rules"] = (
+        f"Declared before a record was read, and checked in the released file: {plain('; '.join(relations))}."
+        if relations
+        else "Types, categories and bounds, as declared. No relation between columns was declared."
+    )
     blanks = sum(1 for name in QUESTIONS if name not in known and name not in about.answers)
     return "\n".join([*_head(said, blanks), *_questions(known, about), *_columns(schema)]) + "\n"
 
@@ -133,8 +142,12 @@ def _known(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, str]
         "composition.count": f"{release['n_rows']} rows; the number was {ROWS_SOURCE[release['rows_source']]}.",
         "composition.columns": f"{len(schema['fields'])} columns, listed at the end. Categories and bounds are {plain(domain(said))}.",
         "composition.missing": "Missing is a value of its own in the columns that say so at the end, as likely as the model found it.",
-        "composition.relations": "Rows are drawn independently. No made-up person spans several rows, even where a real one did.",
-        "composition.splits": "None. Rows are exchangeable, so any random split will do.",
+        "composition.relations": (
+            f"Rows with the same key belong to one made-up {unit}. Beyond that, rows are drawn independently."
+            if schema["dp:unit"].get("weights") == "person"
+            else f"Rows are drawn independently. No made-up {unit} spans several rows, even where a real one did."
+        ),
+        "composition.splits": f"None. Any random split will do; keep the rows of one {unit} together where keys repeat.",
         "composition.errors": (
             "Noise was added on purpose, for privacy. Single columns and the pairs of columns that were measured are kept best; "
             "other relations, rare values and small groups may be weaker, absent or wrong."

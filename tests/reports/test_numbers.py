@@ -117,7 +117,7 @@ def test_anything_groups_values_of_many_audits() -> None:
         "linkability": "INCONCLUSIVE",
         **{f"audit_{i}": "NOT_FALSIFIED" for i in range(4)},
     }
-    assert anything(values) == "Linkability: INCONCLUSIVE; 5 × NOT_FALSIFIED"
+    assert anything(values) == "Linkability: inconclusive; 5 × not falsified"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ SCHEMA: dict[str, Any] = {
     "dp:dataset": {"id": "visits", "population": "patients of a made-up clinic", "populationBound": 5000},
     "dp:unit": {"name": "patient", "field": "key", "maxRows": 2},
     "dp:rows": 300,
+    "dp:constraints": [{"kind": "forbidden", "when": {"age": {"exclusiveMaximum": 15}, "smoker": True}}],
     "fields": [
         {"name": "key", "type": "string", "dp:role": "identifier"},
         {"name": "full name", "type": "string", "dp:role": "identifier", "dp:fake": "name"},

@@ -132,6 +132,16 @@ def test_the_datasheet_asks_every_question_once_and_counts_its_blanks(silent: Re
     assert text.index("The publisher: A visit.") < text.index("One made-up record.")
 
 
+def test_the_datasheet_names_the_relations_and_says_whether_rows_belong_together(silent: Released) -> None:
+    text = (silent.public / "DATASHEET.md").read_text(encoding="utf-8")
+    (relation,) = silent.evidence["schema"]["relations"]
+    assert plain(relation) in text and "checked in the released file" in text
+    assert "No relation between columns was declared." in companions.datasheet(silent.schema, silent.said)
+    assert "No made-up patient spans several rows" in text
+    by_person = {**silent.schema, "dp:unit": {**silent.schema["dp:unit"], "weights": "person"}}
+    assert "Rows with the same key belong to one made-up patient." in companions.datasheet(by_person, silent.said)
+
+
 def test_a_datasheet_with_every_answer_has_no_blank(silent: Released) -> None:
     text = companions.datasheet(silent.schema, silent.said, About(answers={name: "yes" for name in QUESTIONS}))
     assert "[blank]" not in text.replace("marked `[blank]`", "") and "No question is left blank." in text
