@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import audits as audits
     import policies as policies
     import reports as reports
+    from dpsynth.mixing import mix as mix
     from dpsynth.model import load as load
     from dpsynth.pipeline import release as release
     from dpsynth.privacy import PrivacyBudget as PrivacyBudget
@@ -33,6 +34,7 @@ _HOME = {
     "PrivateData": "dpsynth.privacy",
     "Schema": "dpsynth.schema",
     "load": "dpsynth.model",
+    "mix": "dpsynth.mixing",
     "release": "dpsynth.pipeline",
 }
 _LEAVES = ("audits", "policies", "reports")
@@ -48,6 +50,7 @@ __all__ = [
     "__version__",
     "audits",
     "load",
+    "mix",
     "policies",
     "release",
     "reports",

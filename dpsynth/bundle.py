@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from dpsynth.errors import OutputError
+from dpsynth.mixing import refuse_real_records
 
 CERTIFICATE: Final = "certificate.dsse.json"
 SVR: Final = "svr.dsse.json"
@@ -122,6 +123,8 @@ class BundleWriter:
     def seal(self) -> dict[str, str]:
         """Close ``public/`` but for the certificate: write SHA256SUMS and return name -> SHA-256 of each file."""
         self.public_path(SUMS)
+        for table in (path for path in (self._draft / "public").iterdir() if path.suffix in (".parquet", ".csv")):
+            refuse_real_records(table)
         digests = {path.name: sha256_of(path) for path in sorted((self._draft / "public").iterdir())}
         self.write_public(SUMS, sums_text(digests))
         self._sealed = True

@@ -440,13 +440,13 @@ class Encoder:
         offset = (rng.random(len(codes)) * width).astype(np.int64) if rng is not None else width // 2
         return (first[codes] + offset).astype(code_dtype(grid.size))
 
-    def canonical(self, codes: Mapping[str, Codes]) -> pd.DataFrame:
+    def canonical(self, codes: Mapping[str, Codes], *, typed: bool = False) -> pd.DataFrame:
         """Grid codes -> the one table they stand for, the form in which audits compare real and synthetic rows.
 
         Categories and booleans are texts, with None where missing; numbers and dates are the middle of their cell.
-        The table is as private as the codes.
+        With ``typed`` booleans are booleans, as in `decode`. The table is as private as the codes.
         """
-        return self._table(codes, None, {}, typed=False)
+        return self._table(codes, None, {}, typed=typed)
 
     def _table(
         self, grid_codes: Mapping[str, Codes], rng: np.random.Generator | None, drawn: Mapping[str, Column], *, typed: bool = True

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from dpsynth.cli import audit, demo, gate, keygen, ledger, plan, policy, release, report, revoke, sample, schema, sign, synth, verify
+from dpsynth.cli import audit, demo, gate, keygen, ledger, mix, plan, policy, release, report, revoke, sample, schema, sign, synth, verify
 from dpsynth.cli.console import complain, emit
 from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
 from dpsynth.errors import DpsynthError
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "release": release.command,
     "synth": synth.command,
     "sample": sample.command,
+    "mix": mix.command,
     "audit": audit.command,
     "gate": gate.command,
     "report": report.command,

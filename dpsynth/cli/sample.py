@@ -21,20 +21,24 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ends in .parquet or .csv.")],
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="COLUMN=VALUE", help="Rows given this value. May be repeated."),
+        typer.Option("--where", metavar="COLUMN=VALUE", help="Rows given this value; >=, >, <= and < too. May be repeated."),
+    ] = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option("--balance", metavar="COLUMN", help="The same share for each value, or COLUMN:VALUE=SHARE,... May be repeated."),
     ] = None,
     seed: Seed = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Draw rows from a fitted model, all of them or those with given values. Free: the model paid."""
+    """Draw rows from a fitted model: all kinds, those with given values, or in given shares. Free: the model paid."""
     check_table_path(out, force)
-    from dpsynth.constraints.steering import conditions_of_texts
+    from dpsynth.constraints.steering import balance_of_texts, conditions_of_texts
     from dpsynth.model import load
     from dpsynth.streaming import Chunks
 
-    conditions = conditions_of_texts(where or [])
-    chunks = Chunks(load(model), rows, secrets.randbits(32) if seed is None else seed, conditions or None)
+    conditions, shares = conditions_of_texts(where or []), balance_of_texts(balance or [])
+    chunks = Chunks(load(model), rows, secrets.randbits(32) if seed is None else seed, conditions or None, shares or None)
     with Stages() as progress:
         written = write_batches(chunks, chunks.schema, out, lambda done: progress("sample", done, rows))
     if as_json:

@@ -40,7 +40,7 @@ def check_free(path: Path, force: bool) -> None:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write ``table`` as the suffix says."""
-    with _whole(path) as draft:
+    with whole(path) as draft:
         if path.suffix == ".parquet":
             table.to_parquet(draft, index=False)
         else:
@@ -50,7 +50,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, wrote: Callable[[int], None]) -> int:
     """Write a stream of batches as the suffix says; ``wrote`` is told the rows so far. Memory holds a batch or two. Returns the rows."""
     done = 0
-    with _whole(path) as draft, (_parquet if path.suffix == ".parquet" else _csv)(draft, schema) as write:
+    with whole(path) as draft, (_parquet if path.suffix == ".parquet" else _csv)(draft, schema) as write:
         for batch in batches:
             write(batch)
             done += batch.num_rows
@@ -88,12 +88,12 @@ def _csv(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], N
 
 def write_text(text: str, path: Path) -> None:
     """Write ``text`` as UTF-8."""
-    with _whole(path) as draft:
+    with whole(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """A draft beside ``path`` that takes its place at the end, so that no reader sees half a file."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

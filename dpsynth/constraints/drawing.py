@@ -308,7 +308,7 @@ class _Box:
         bins = np.where(missing, 0, codes)
         lowest, highest = encoder.cell_ends(name)
         box = cls(encoder, name, starts[bins], starts[bins + 1] - 1, missing, None, lowest, highest)
-        points = [np.array(condition.points) for condition in conditions if condition.points is not None]
+        points = [np.array(condition.points) for condition in conditions if condition.points]
         for condition in conditions:
             some = np.flatnonzero(condition.some(lowest, highest))
             if condition.points is None and len(some):

@@ -169,6 +169,29 @@ def conditions_of_texts(items: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def balance_of_texts(items: Sequence[str]) -> dict[str, str | Mapping[str, float]]:
+    """Shares written ``column``, for the same share of every value, or ``column:value=share,value=share``."""
+    found: dict[str, str | Mapping[str, float]] = {}
+    for item in items:
+        name, colon, listed = item.partition(":")
+        if not name or name in found:
+            raise ConfigError(f"balance={item!r} must name a column, each once: COLUMN or COLUMN:VALUE=SHARE,...")
+        if not colon:
+            found[name] = UNIFORM
+            continue
+        shares: dict[str, float] = {}
+        for pair in listed.split(","):
+            value, equals, share = pair.rpartition("=")
+            try:
+                shares[value] = float(share)
+            except ValueError:
+                equals = ""
+            if not equals:
+                raise ConfigError(f"balance={item!r} must have the form COLUMN or COLUMN:VALUE=SHARE,...")
+        found[name] = shares
+    return found
+
+
 def condition_of(encoder: Encoder, name: str, said: Any) -> Condition:
     """A caller's condition: a value, a list of values, None for missing, or a range as in the schema."""
     schema = encoder.schema

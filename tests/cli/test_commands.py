@@ -68,6 +68,31 @@ def test_a_condition_that_cannot_hold_is_refused(run: Run, tmp_path: Path, model
     assert not (tmp_path / "r.csv").exists()
 
 
+def test_a_sample_takes_ranges_and_shares(run: Run, tmp_path: Path, model: Path) -> None:
+    arguments = ("--where", "age>=30", "--where", "age<60", "--balance", "sex:f=0.25,m=0.75", "--out", tmp_path / "s.csv")
+
+    assert run("sample", model, "--rows", 400, "--seed", 1, *arguments).code == 0
+    made = pd.read_csv(tmp_path / "s.csv")
+    assert made["age"].between(30, 59).all()
+    assert abs((made["sex"] == "m").mean() - 0.75) < 0.01
+    assert run("sample", model, "--rows", 4, "--balance", "sex:f=0.25", "--out", tmp_path / "t.csv").code == 2
+
+
+def test_a_mixed_table_is_marked_and_said_to_be_internal(run: Run, tmp_path: Path, table: Path, schema: Path, model: Path) -> None:
+    drawn, mixed = tmp_path / "drawn.parquet", tmp_path / "mixed.parquet"
+    assert run("sample", model, "--rows", 50, "--out", drawn).code == 0
+    arguments = ("mix", table, "--schema", schema, "--synthetic", drawn)
+
+    done = run(*arguments, "--out", mixed, "--json")
+
+    assert done.code == 0 and done.json["holds_real_records"] is True
+    assert "must stay inside" in done.err
+    made = pd.read_parquet(mixed)
+    assert (made["dp_origin"] == "synthetic").sum() == 50 and len(made) == done.json["n_rows"] > 50
+    assert run(*arguments, "--out", mixed).code == 2
+    assert run(*arguments, "--out", tmp_path / "mixed.csv").code == 2
+
+
 def test_a_condition_is_given_once(run: Run, tmp_path: Path, model: Path) -> None:
     done = run("sample", model, "--rows", 3, "--where", "sex=f", "--where", "sex=m", "--out", tmp_path / "r.csv")
 
