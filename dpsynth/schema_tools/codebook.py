@@ -71,7 +71,7 @@ def read_codebook(path: Path) -> list[Draft]:
 
 def _not_a_codebook(path: Path) -> SchemaError:
     return SchemaError(
-        f"{path.name!r} is not a codebook: a .json file, or a .csv file with a column 'field'. To take types, values and bounds from a table, "
+        f"{path.name!r} is not a codebook: .json, or a .csv with a column 'field'. To take types, values and bounds from a table, "
         "the table must be public, and you must say so with --public. From private records no schema is made: it would tell of them"
     )
 
