@@ -95,7 +95,7 @@ def infer_membership(data: AuditInput) -> AuditResult:
         at = tpr_at_fpr(far_inside, far_outside, float(np.quantile(learned, 1 - rate, method="higher")), 0.05)
         p_values.append(rate_exceeds(int(at["hits"]), m, int(at["alarms"]), n, cap.tpr))
         details[f"tpr_at_fpr_{rate:g}"] = {**at, "tpr_cap": cap.tpr(at["fpr"])}
-    alpha = data.alpha / len(p_values)
+    alpha = data.first_alpha / len(p_values)
     return answer(
         name, data, started,
         value=area, interval=auc_interval(area, variance, m, n, 0.05), n=m + n,

@@ -45,7 +45,7 @@ def bound_epsilon(data: AuditInput) -> AuditResult:
     # How many to guess is learnt where the statistic was, on the selection part, among the numbers that could
     # contradict the claim.
     judged = [_guess(prepared, scores, ~scores.selection, share) for share in GUESS_SHARES]
-    needs = [_needed(prepared.caps, m, r, data.alpha) for m, r, _ in judged]
+    needs = [_needed(prepared.caps, m, r, data.first_alpha) for m, r, _ in judged]
     learned = [_guess(prepared, scores, scores.selection, share) for share in GUESS_SHARES]
     promise = [(need is not None, _epsilon_bound(m, r, v, delta) if r else 0.0, r) for need, (m, r, v) in zip(needs, learned, strict=True)]
     chosen = max(range(len(promise)), key=promise.__getitem__)

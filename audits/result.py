@@ -154,6 +154,13 @@ class AuditInput:
     tier: str = "standard"
     alpha: float = 0.01
     seed: int = 0
+    tests: int = 1
+    """Audits that share ``alpha`` by Holm's procedure: the first must reach ``alpha / tests``, which is what ``detectable`` is about."""
+
+    @property
+    def first_alpha(self) -> float:
+        """The level at which a violation stands whatever the other audits found."""
+        return self.alpha / max(1, self.tests)
 
 
 def _finite(value: Any) -> Any:

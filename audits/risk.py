@@ -60,7 +60,7 @@ class Risk:
 def measure(prepared: Prepared, successes: Successes, confidence: float = 0.95, alpha: float | None = None) -> Risk | None:
     """The risk, or None with fewer than MIN_UNITS units on a side or where strangers always fall too.
 
-    ``detectable`` is at level ``alpha`` (default that of the input).
+    ``detectable`` is at level ``alpha`` (default the first of the input's).
     """
     attacked = ~np.isnan(successes.by_unit) & (successes.weight > 0)
     sides = [attacked & prepared.game.member, attacked & ~prepared.game.member]
@@ -86,7 +86,7 @@ def measure(prepared: Prepared, successes: Successes, confidence: float = 0.95, 
         members=n1,
         strangers=n0,
         p_value=rate_exceeds(k1, n1, k0, n0, prepared.caps.tpr),
-        detectable=rate_detectable(n1, k0, n0, prepared.caps.tpr, prepared.alpha if alpha is None else alpha),
+        detectable=rate_detectable(n1, k0, n0, prepared.caps.tpr, prepared.first_alpha if alpha is None else alpha),
     )
 
 
@@ -129,7 +129,7 @@ def judge(
     family = max(1, len(attacks))
     risks = {}
     for label, successes in attacks.items():
-        risk = measure(prepared, successes, alpha=data.alpha / family)
+        risk = measure(prepared, successes, alpha=data.first_alpha / family)
         if risk is not None:
             risks[label] = risk
     if not risks:

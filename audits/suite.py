@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+_WITHOUT_P_VALUE = ("recomposition", "record_replay", "noise_eprocess", "direct_identifiers")
+
 Progress = Callable[[str, int, int], None]
 """Called before each audit with its name, how many are done, and how many there are."""
 
@@ -80,27 +82,26 @@ def run(
         raise AuditError(f"alpha={alpha} must be between 0 and 1")
     tables = {"train": train, "control": control, "synthetic": synthetic}
     frames = {label: _frame(table, label) for label, table in tables.items() if table is not None}
-    data = prepare(
-        AuditInput(
-            synthetic=frames["synthetic"],
-            columns=tuple(columns) if columns is not None else infer_columns(frames),
-            train=frames.get("train"),
-            control=frames.get("control"),
-            train_units=train_units,
-            control_units=control_units,
-            members=members,
-            transcript=transcript,
-            claim=claim,
-            mechanism=mechanism,
-            tier=tier,
-            alpha=alpha / 2,
-            seed=seed,
-        )
+    given = AuditInput(
+        synthetic=frames["synthetic"],
+        columns=tuple(columns) if columns is not None else infer_columns(frames),
+        train=frames.get("train"),
+        control=frames.get("control"),
+        train_units=train_units,
+        control_units=control_units,
+        members=members,
+        transcript=transcript,
+        claim=claim,
+        mechanism=mechanism,
+        tier=tier,
+        alpha=alpha / 2,
+        seed=seed,
     )
-    chosen = _default_names(data) if names is None else list(dict.fromkeys(names))
+    chosen = _default_names(given) if names is None else list(dict.fromkeys(names))
     unknown = [name for name in chosen if name not in AUDITS]
     if unknown:
         raise AuditError(f"unknown audit {unknown[0]!r}; there are {', '.join(AUDITS)}")
+    data = prepare(replace(given, tests=sum(name not in _WITHOUT_P_VALUE for name in chosen)))
     results: dict[str, AuditResult] = {}
     for done, name in enumerate(chosen):
         if progress is not None:

@@ -110,6 +110,17 @@ def test_holm_takes_back_what_chance_explains() -> None:
     assert "Holm" in settled["maybe"].reason
 
 
+def test_what_is_detectable_allows_for_the_other_audits() -> None:
+    """A violation found by one audit alone must reach alpha / 2 over the number of tests; that is what `detectable` speaks of."""
+    alone = audits.run(**release(names=["membership"])).results["membership"]
+    among = audits.run(**release(names=["membership", "one_run_epsilon", "exact_copies", "direct_identifiers"])).results["membership"]
+    stricter = audits.run(**release(names=["membership"], alpha=0.01 / 3)).results["membership"]
+
+    assert alone.detectable is not None and among.detectable is not None
+    assert among.detectable > alone.detectable
+    assert among.detectable == stricter.detectable  # three of the four give a p-value
+
+
 def test_the_mean_of_e_values_decides() -> None:
     one = {"a": answer("a", Verdict.VIOLATION, e=250.0)}
     two = {**one, "b": answer("b", Verdict.NOT_FALSIFIED, e=1.0)}

@@ -64,7 +64,7 @@ VOID = pd.DataFrame({"a": [np.nan] * 300, "b": [np.nan] * 300})
 
 CASES: dict[str, tuple[Any, Any, Any, int, str]] = {
     # name: train, control, synthetic, exit code, words that must be in what is printed
-    "other people": (TRAIN, CONTROL, OTHERS, NOTHING, "would have caught"),
+    "other people": (TRAIN, CONTROL, OTHERS, NOTHING, "could have caught"),
     "a copy": (TRAIN, CONTROL, COPY, FOUND, "members stand out"),
     "half a control, other people": (TRAIN, people(250, 2), OTHERS, NOTHING, ""),
     "half a control, a copy": (TRAIN, people(250, 2), COPY, FOUND, ""),
