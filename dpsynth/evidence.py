@@ -159,7 +159,7 @@ def dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
         "direct_identifiers": 0,
         "date_precision": max(map(str, dates), key=_RESOLUTION_ORDER.index) if dates else None,
         "age_top_code": max(ages, default=None),
-        "geo_min_population": None,
+        "geo_min_population": min((f.area_population for f in schema.modelled if f.area_population is not None), default=None),
         "relations": [relation.text for relation in schema.relations],
         "fields": [_field(f, domain) for f in schema.modelled],
     }

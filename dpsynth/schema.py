@@ -88,6 +88,7 @@ class Field:
     ``unseen``: the value for cells that fit nowhere when there is neither (default: the first category, false, or the
     minimum). ``bins``: how many equal bins, their edges, ``"dp"`` (found under the budget), or None for the default
     rule. ``resolution``: a unit of time for dates, a step for numbers. ``static``: the same in all rows of a person.
+    ``area_population``: for a column of places, the public number of people in the smallest of them.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Field:
     fake: str | None = None
     group: bool = False
     static: bool = False
+    area_population: int | None = None
 
     @property
     def has_bounds(self) -> bool:
@@ -148,6 +150,7 @@ class Field:
             "dp:unseen": self.unseen,
             "dp:resolution": self.resolution,
             "dp:group": self.group or None,
+            "dp:areaPopulation": self.area_population,
         }
         for key, value in unused.items():
             if value is not None:
@@ -156,6 +159,8 @@ class Field:
     def _check_modelled(self) -> None:
         if self.fake is not None:
             self._refuse(f'has dp:fake={self.fake!r}, which is for identifiers; set "dp:role": "identifier" or remove it')
+        if self.area_population is not None and self.area_population < 0:
+            self._refuse(f"has dp:areaPopulation={self.area_population}; it must be >= 0")
         if self.unseen is not None and (self.nullable or self.other is not None):
             self._refuse(f"has dp:unseen beside {'dp:nullable' if self.other is None else 'dp:other'}, which wins; remove one")
         if self.has_bounds:
@@ -317,6 +322,7 @@ class Field:
             "dp:fake": self.fake,
             "dp:group": self.group or None,
             "dp:static": self.static or None,
+            "dp:areaPopulation": self.area_population,
         }
         return {**out, **{key: value for key, value in optional.items() if value is not None}}
 
@@ -525,6 +531,11 @@ class Schema:
         return advice
 
 
+_PLACES = frozenset(
+    {"zip", "zip3", "zipcode", "postcode", "postal", "county", "municipality", "city", "town", "district", "puma", "province"}
+)
+
+
 def _lint_field(field: Field) -> Iterable[str]:
     words = field.name.lower().replace("-", "_").split("_")
     if {"id", "ssn", "mrn", "email", "phone", "iban", "uuid", "name", "address"} & set(words) and field.categories is None:
@@ -533,6 +544,8 @@ def _lint_field(field: Field) -> Iterable[str]:
         yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"
     if field.type in RESOLUTIONS and field.resolution in (None, "day", "hour", "minute", "second"):
         yield 'keeps exact dates; "dp:resolution": "year" or "month" is enough for most uses, and many policies ask it'
+    if field.area_population is None and _PLACES & set(words):
+        yield "looks like a place by its name; dp:areaPopulation says how many people live in the smallest one, and health policies ask it"
     if field.group and field.has_bounds and not isinstance(field.bins, tuple):
         yield "is a dp:group without dp:bins edges; fairness figures want a few named groups"
 
@@ -655,6 +668,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         fake=item.get("dp:fake"),
         group=item.get("dp:group", False),
         static=item.get("dp:static", False),
+        area_population=_whole(item.get("dp:areaPopulation")),
     )
 
 

@@ -109,13 +109,16 @@ class _Loader:
         name, wanted = match["name"], match["digest"]
         if "://" in name or name.startswith(("//", "\\\\")):
             raise PolicyError(f"{where}: '{name}' is remote; extend a shipped policy or a local file")
-        if _is_path(name):
-            if folder is None:
-                raise PolicyError(f"{where}: a shipped policy extends shipped policies only")
-            path = folder / name
-            found = self.effective(documents.read(path, what="policy"), what=f"policy '{name}'", folder=path.parent, file=str(path))
-        else:
-            found = _shipped_effective(name)
+        if _is_path(name) and folder is None:
+            raise PolicyError(f"{where}: a shipped policy extends shipped policies only")
+        try:
+            if folder is not None and _is_path(name):
+                path = folder / name
+                found = self.effective(documents.read(path, what="policy"), what=f"policy '{name}'", folder=path.parent, file=str(path))
+            else:
+                found = _shipped_effective(name)
+        except PolicyError as error:
+            raise PolicyError(f"{where}: {error}") from None
         if found["version"] != match["version"]:
             raise PolicyError(f"{where}: '{name}' has version {found['version']}, not {match['version']}")
         actual = documents.digest(found)

@@ -186,7 +186,7 @@ METRICS: dict[str, Metric] = {
     "budget.unit": _text("the privacy unit the ledger charged"),
     "label.synthetic": _flag("whether the table is labelled as synthetic"),
     "bundle.public.non_dp_real_statistics": _number("figures computed on real records, outside the guarantee, in the public bundle", 0),
-    "approvals.distinct_roles": _number("different roles that signed off", 0),
+    "approvals.distinct_roles": _number("different roles that signed off", 0, 100),
     "certificate.reassess_months": _number("months until the release must be assessed again", 0),
     "certificate.signed": _flag("whether the certificate is signed, or does not verify until it is"),
     "docs.model_risk_fields_complete": _flag("whether owner, purpose, limits and validation are documented"),

@@ -28,7 +28,6 @@ def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hint
     if as_json:
         emit({**outcome.to_dict(), "decision": outcome.decision.to_dict(disclosure.value)})
         return outcome.exit_code
-    verdict = outcome.decision.verdict
     bundle = outcome.bundle
     rows = [
         (
@@ -46,8 +45,17 @@ def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hint
     else:
         rows.append(("to hand out", "nothing: no public bundle was made"))
     rows += [("full report", f"{bundle.internal / 'report.html'}  (internal: holds figures of real records)"), *hints]
-    panel(_TITLE[verdict], rows, style=_STYLE[verdict], body=reasons(outcome.decision))
+    title, style = banner(outcome.decision)
+    panel(title, rows, style=style, body=reasons(outcome.decision))
     return outcome.exit_code
+
+
+def banner(decision: Any) -> tuple[str, str]:
+    """Title and colour. A broken rule is said even where missing evidence makes the verdict indeterminate."""
+    broken = any(finding.blocking and finding.status == "fail" for finding in decision.findings)
+    if decision.verdict == "indeterminate" and broken:
+        return "RELEASE NOT PERMITTED: RULES ARE BROKEN, AND EVIDENCE IS INCOMPLETE", "red"
+    return _TITLE[decision.verdict], _STYLE[decision.verdict]
 
 
 def policy_line(decision: Any) -> str:

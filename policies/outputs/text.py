@@ -20,6 +20,8 @@ def _lines(decision: Decision, disclosure: str) -> Iterator[str]:
     yield f"{_WORDS[decision.verdict]}  policy {policy['id']}@{policy['version']}  exit code {decision.exit_code}"
     yield f"release {printable(release['id'] or 'unnamed')}  table sha256 {printable(release['sha256'] or 'unknown')}"
     yield f"policy digest {policy['digest']}"
+    if decision.verdict == "indeterminate" and any(f.blocking and f.status == "fail" for f in decision.findings):
+        yield "rules are broken too; missing or unusable evidence outranks them in the exit code"
     shown = [f for f in decision.findings if f.status not in ("pass", "info") or disclosure == "reviewer"]
     for status in STATUSES:
         for finding in (f for f in shown if f.status == status):

@@ -324,3 +324,24 @@ def test_the_docs_name_every_key_of_a_field() -> None:
     shape = json.loads((Path(module.__file__).parent / "schemas" / "dpsynth-schema-1.json").read_text(encoding="utf-8"))
     keys = {*shape["properties"], *shape["$defs"]["field"]["properties"]} - {"$schema", "fields", "dp:ordered"}
     assert [key for key in sorted(keys) if key not in text] == []
+
+
+def test_the_population_of_the_smallest_area_is_declared_and_reaches_the_evidence() -> None:
+    from dpsynth.evidence import dictionary
+    from dpsynth.marginals import Attribute, Domain
+
+    zip3 = {"name": "zip3", "type": "string", "categories": ["036", "100"]}
+    place = {**zip3, "dp:areaPopulation": 24_000}
+    county = {"name": "county", "type": "string", "categories": ["a", "b"], "dp:areaPopulation": 31_000}
+    undeclared, declared = Schema.from_dict(schema(zip3)), Schema.from_dict(schema(place, county))
+    assert any("'zip3'" in line and "dp:areaPopulation" in line for line in undeclared.lint())
+    assert not any("dp:areaPopulation" in line for line in declared.lint())
+    assert Schema.from_dict(declared.to_dict()) == declared
+    for made, least in ((undeclared, None), (declared, 24_000)):
+        domain = Domain(tuple(Attribute(field.name, 2, False, False, "declared") for field in made.modelled))
+        assert dictionary(made, domain)["geo_min_population"] == least
+    for wrong in (-1, 2.5, "many"):
+        with pytest.raises(SchemaError, match="areaPopulation|zip3"):
+            Schema.from_dict(schema({**place, "dp:areaPopulation": wrong}))
+    with pytest.raises(SchemaError, match="dp:areaPopulation has no meaning"):
+        Schema.from_dict(schema({"name": "id", "type": "string", "dp:role": "identifier", "dp:areaPopulation": 5}, county))
