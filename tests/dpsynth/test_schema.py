@@ -341,7 +341,7 @@ def test_the_population_of_the_smallest_area_is_declared_and_reaches_the_evidenc
         domain = Domain(tuple(Attribute(field.name, 2, False, False, "declared") for field in made.modelled))
         assert dictionary(made, domain)["geo_min_population"] == least
     for wrong in (-1, 2.5, "many"):
-        with pytest.raises(SchemaError, match="areaPopulation|zip3"):
+        with pytest.raises(SchemaError, match=r"areaPopulation|zip3"):
             Schema.from_dict(schema({**place, "dp:areaPopulation": wrong}))
     with pytest.raises(SchemaError, match="dp:areaPopulation has no meaning"):
         Schema.from_dict(schema({"name": "id", "type": "string", "dp:role": "identifier", "dp:areaPopulation": 5}, county))
