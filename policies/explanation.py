@@ -59,6 +59,8 @@ def _lines(policy: Policy, rule: Rule) -> Iterator[str]:
     yield f"  waiver     {'never' if rule.id in policy.non_waivable else _waiver(policy)}"
     yield f"  source     {rule.source.text}" + (f" <{rule.source.url}>" if rule.source.url else "")
     yield f"             {rule.source.kind}: {_KINDS[rule.source.kind]}"
+    if rule.ref and (term := policy.sources.get(rule.ref.removeprefix("policy."))):
+        yield f"  the limit  {term.text}" + (f" <{term.url}>" if term.url else "") + f" ({term.kind})"
     yield f"  set by     {'; '.join(f'{part} in {origin}' for part, origin in rule.origin.items())}"
     if rule.hint:
         yield f"  to do      {rule.hint}"

@@ -56,6 +56,10 @@ def _remarks(policy: Policy) -> Iterator[tuple[str | None, str]]:
     named = {name.split(".")[2] for name in metrics if name.startswith("audits.results.")} - {"*"}
     if not named:
         yield None, "no rule asks for an audit by name, so a release without audits is not refused for that"
+    for section in ("budget", "defaults", "waivers"):
+        for term, value in policy.document[section].items():
+            if to_number(value) is not None and f"{section}.{term}" not in policy.sources:
+                yield None, f"{section}.{term} = {value} has no source; write on whose word under sources"
     for rule in policy.rules:
         yield from ((rule.id, message) for message in _about(rule, policy))
 

@@ -134,6 +134,12 @@ _EMPTY: dict[str, Any] = {
     "context": {},
     "budget": {},
     "waivers": {"max_days": 366, "min_approvers": 1, "non_waivable": []},
+    "sources": {
+        "waivers.max_days": {"kind": "house", "text": "an exception that outlives a year is a rule"},
+        "waivers.min_approvers": {"kind": "house", "text": "somebody other than who asks"},
+        "defaults.confidence": {"kind": "house", "text": "the usual level of a confidence interval"},
+        "defaults.min_attacks": {"kind": "house", "text": "none until a policy gates on a figure and says how many it needs"},
+    },
     "defaults": {
         "on_missing": "deny",
         "on_indeterminate": "deny",
@@ -149,6 +155,7 @@ def _overlay(document: Mapping[str, Any], under: Mapping[str, Any], me: str, wha
     parts = put_terms(document, under, where=what)
     added = document.get("waivers", {}).get("non_waivable", ())
     parts["waivers"]["non_waivable"] = sorted({*under["waivers"]["non_waivable"], *added})
+    sources = _sources(document, under, parts, what)
     rules = {rule["id"]: rule for rule in under["rules"]}
     for i, rule in enumerate(document["rules"]):
         below = rules.get(rule["id"])
@@ -169,8 +176,24 @@ def _overlay(document: Mapping[str, Any], under: Mapping[str, Any], me: str, wha
         "chain": document.get("chain") or [*under["chain"], me],
         "context": {**under["context"], **document.get("context", {})},
         **parts,
+        "sources": sources,
         "rules": list(rules.values()),
     }
+
+
+def _sources(document: Mapping[str, Any], under: Mapping[str, Any], parts: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """On whose word each term stands: this document's, or that of what lies below where the term is the same."""
+    for key in document.get("sources", {}):
+        section, term = key.split(".")
+        if term not in parts[section]:
+            raise PolicyError(f"{what} at /sources/{key}: the policy does not set it")
+    kept = {key: source for key, source in under["sources"].items() if _term(under, key) == _term(parts, key)}
+    return {**kept, **document.get("sources", {})}
+
+
+def _term(parts: Mapping[str, Any], key: str) -> Any:
+    section, term = key.split(".")
+    return parts[section].get(term)
 
 
 def _join(left: Mapping[str, Any], right: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -184,12 +207,14 @@ def _join(left: Mapping[str, Any], right: Mapping[str, Any], *, where: str) -> d
             raise PolicyError(f"{where}: the policies it extends contradict each other in {rule['id']}: {'; '.join(reasons)}")
     parts = join_terms(left, right)
     parts["waivers"]["non_waivable"] = sorted({*left["waivers"]["non_waivable"], *right["waivers"]["non_waivable"]})
+    sources = {key: source for side in (left, right) for key, source in side["sources"].items() if _term(side, key) == _term(parts, key)}
     chain = [*left["chain"], *(item for item in right["chain"] if item not in left["chain"])]
     return {
         **right,
         **parts,
         "context": {**left["context"], **right["context"]},
         "chain": chain,
+        "sources": sources,
         "rules": list(rules.values()),
     }
 

@@ -104,6 +104,11 @@ class Policy:
         return dict(self.document["budget"])
 
     @property
+    def sources(self) -> Mapping[str, Source]:
+        """On whose word the terms stand, by their path: ``budget.lifetime_epsilon``, ``waivers.max_days``."""
+        return {key: Source(**source) for key, source in self.document["sources"].items()}
+
+    @property
     def fail_on(self) -> str:
         """Failures of this severity and above deny; lighter ones are warnings."""
         return str(self.document["defaults"]["fail_on"])

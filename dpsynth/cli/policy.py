@@ -51,6 +51,20 @@ def show(policy: Name, as_json: AsJson = False) -> int:
         ("rule", "what must hold", "severity", "source"),
         [(rule.id, f"{rule.metric} {_limit(rule)}", rule.severity, f"{rule.source.kind}: {rule.source.text}") for rule in loaded.rules],
     )
+    say("")
+    table(
+        ("term", "value", "source"),
+        [
+            (
+                f"{section}.{term}",
+                str(value),
+                f"{source.kind}: {source.text}" if (source := loaded.sources.get(f"{section}.{term}")) else "",
+            )
+            for section in ("budget", "defaults", "waivers")
+            for term, value in loaded.document[section].items()
+            if isinstance(value, str | int | float)
+        ],
+    )
     return OK
 
 

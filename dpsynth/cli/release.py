@@ -114,7 +114,7 @@ def command(
             force=force,
             progress=progress,
         )
-    to_sign = [("to be signed", f"dpsynth sign {out} --role {name} --key FILE") for name in dict.fromkeys(sign_off or [])]
+    to_sign = [("sign first", f"dpsynth sign {out} --role {name} --key FILE") for name in dict.fromkeys(sign_off or [])]
     return outcome.show(result, as_json=as_json, disclosure=disclosure, hints=to_sign if result.decision.permitted else ())
 
 
