@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dpsynth.encode import Encoded, Encoder
 from dpsynth.errors import ConfigError, InputError
-from dpsynth.grids import BASE_CELLS
+from dpsynth.grids import BASE_CELLS, RealGrid, _marks
 from dpsynth.schema import Field, Schema, Unit
 from dpsynth.sources import open_source
 
@@ -534,3 +534,29 @@ def test_zero_and_minus_zero_are_one_value_whichever_comes_first() -> None:
     for cells in ([0.0, -0.0], [-0.0, 0.0], [-0.0], [0.0, 1.0]):
         codes = coder.encode([pa.record_batch({"x": pa.array(cells)})]).codes["x"].tolist()
         assert codes == [0 if cell == 0.0 else 1 for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bins", "edges"),
+    [
+        (0.0, 1.0, 20, ()),
+        (-5.0, 1e6, 1, (0.01, 10.0, 999.5)),
+        (0.0, 1.0, 1, tuple(np.linspace(1e-9, 1e-6, 50))),  # All edges in one part of the range.
+        (0.0, 1e-300, 1, ()),
+        (-8e307, 8e307, 4, ()),
+    ],
+)
+def test_the_interval_of_a_number_is_the_one_that_a_search_of_all_edges_finds(
+    low: float, high: float, bins: int, edges: tuple[float, ...]
+) -> None:
+    grid = RealGrid(tuple(_marks(low, high, bins, edges)))
+    marks = np.array(grid.edges)
+    rng = np.random.default_rng(0)
+    between = low + (high - low) * rng.random(20_000)
+    odd = [np.inf, -np.inf, low, high, 0.0, -0.0, 1.7e308, -1.7e308]
+    values = np.concatenate([marks, np.nextafter(marks, np.inf), np.nextafter(marks, -np.inf), between, odd])
+    expected = np.searchsorted(marks, values, side="right")
+    expected[values <= low] = 0
+    np.testing.assert_array_equal(grid.cells(values), expected)
+    cells = np.arange(grid.size)
+    np.testing.assert_array_equal(grid.cells(grid.values(cells, rng)), cells)
