@@ -105,16 +105,26 @@ def _sqlalchemy(query: SqlQuery) -> Iterator[tuple[list[str], Iterator[pa.Record
         import sqlalchemy
     except ImportError:
         raise InputError('reading a database by URL needs SQLAlchemy; pip install "dpsynth-release[sql]"') from None
-    engine = sqlalchemy.create_engine(query.connection) if isinstance(query.connection, str) else query.connection
     try:
-        with engine.connect().execution_options(stream_results=True, max_row_buffer=BATCH_ROWS) as connection:
-            result = connection.execute(sqlalchemy.text(_statement(query.query)))
+        engine = sqlalchemy.create_engine(_with_driver(query.connection)) if isinstance(query.connection, str) else query.connection
+    except ImportError as error:
+        raise InputError(f"the driver of this database is not installed: {error.name}") from None
+    try:
+        # A colon or a percent sign in the query is no parameter.
+        options = {"stream_results": True, "max_row_buffer": BATCH_ROWS, "no_parameters": True}
+        with engine.connect().execution_options(**options) as connection:
+            result = connection.exec_driver_sql(_statement(query.query))
             names = list(result.keys())
             yield names, (_text_batch(names, rows) for rows in result.partitions(BATCH_ROWS))
             result.close()
     finally:
         if engine is not query.connection:
             engine.dispose()
+
+
+def _with_driver(url: str) -> str:
+    """For Postgres the driver of the ``sql`` extra, where the URL names none; as in the URL of a ledger."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from dpsynth.encode import Encoder
 from dpsynth.errors import InputError
 from dpsynth.schema import Field, Schema, Unit
 from dpsynth.sources import SqlQuery, header, open_source, sql_query
+from tests.dpsynth.privacy.postgres_server import running
 
 ROWS = 250
 FIELDS = (
@@ -101,6 +102,29 @@ def test_duckdb_relations_and_connections_are_read(database: tuple[Path, sqlite3
         assert _codes(SqlQuery(connection, "SELECT * FROM visits")) == EXPECTED
 
 
+def test_postgres_is_read_through_a_cursor_on_the_server() -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy", reason="the sql extra is not installed")
+    with running() as server:
+        url = server.url()
+        engine = sqlalchemy.create_engine(sql_query._with_driver(url))
+        named: list[str] = []
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE visits (text TEXT, number DOUBLE PRECISION, whole BIGINT, day DATE, extra TEXT)")
+            inserted = sqlalchemy.text("INSERT INTO visits VALUES (:text, :number, :whole, CAST(:day AS DATE), 'CANARY')")
+            connection.execute(inserted, _table().to_pylist())
+
+        @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
+        def _(_connection: Any, cursor: Any, *_: Any) -> None:
+            named.append(getattr(cursor, "name", ""))
+
+        assert _codes(f"{url}#visits") == EXPECTED
+        odd = "SELECT *, ':x %s %' AS note FROM visits WHERE extra LIKE 'CAN%' AND day::text > '1'"
+        assert _codes(SqlQuery(engine, odd)) == EXPECTED
+        assert len(named) == 2
+        assert all(named)
+        engine.dispose()
+
+
 class _ArrowCursor:
     """What ADBC drivers add to a DB-API cursor."""
 
@@ -141,6 +165,12 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
     with pytest.raises(InputError) as caught:
         open_source("nosuchdialect://me:hunter2@nowhere/db#t", NAMES)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_there_is_named() -> None:
+    pytest.importorskip("sqlalchemy", reason="the sql extra is not installed")
+    with pytest.raises(InputError, match="the driver of this database is not installed"):
+        open_source("mysql+mysqlconnector://me:hunter2@nowhere/db#t", NAMES)
 
 
 def test_what_is_no_connection_or_returns_nothing_is_refused(database: tuple[Path, sqlite3.Connection]) -> None:
