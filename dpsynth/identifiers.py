@@ -14,15 +14,15 @@ from dpsynth.schema import Field, Schema
 _ROUNDS = 30
 
 
-def surrogates(schema: Schema, n: int, seed: int) -> dict[str, npt.NDArray[Any]]:
+def surrogates(schema: Schema, n: int, seed: int, *, before: int = 0, total: int | None = None) -> dict[str, npt.NDArray[Any]]:
     """``n`` values for each identifier column: fakes where ``dp:fake`` names a provider of Faker, else keys.
 
     Keys count the rows, and begin with ``SYN-`` where the column is text. Fakes may repeat, and may by chance be
-    somebody's.
+    somebody's. A part of a table of ``total`` rows goes on after the ``before`` rows that came earlier.
     """
     if n < 0:
         raise ConfigError(f"n={n} must be >= 0")
-    return {field.name: _values(field, n, seed + place) for place, field in enumerate(schema.identifiers)}
+    return {field.name: _values(field, n, seed + place, before, total) for place, field in enumerate(schema.identifiers)}
 
 
 def surrogates_of_persons(schema: Schema, owners: npt.NDArray[np.int64], seed: int) -> dict[str, npt.NDArray[Any]]:
@@ -58,10 +58,10 @@ def keys(field: Field, n: int, seed: int, before: int = 0, at_most: int | None =
     raise SchemaError(f"field {field.name!r} has dp:fake={field.fake!r}, which has too few values for {n} different keys; remove dp:fake")
 
 
-def _values(field: Field, n: int, seed: int) -> npt.NDArray[Any]:
+def _values(field: Field, n: int, seed: int, before: int = 0, total: int | None = None) -> npt.NDArray[Any]:
     if field.fake is not None:
         return _fakes(field.name, field.fake, n, seed)
-    return _counted(field, 0, n, n)
+    return _counted(field, before, n, n if total is None else total)
 
 
 def _counted(field: Field, before: int, n: int, at_most: int) -> npt.NDArray[Any]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from audits import Claim
     from dpsynth.encode import Encoder
     from dpsynth.model import SyntheticModel
+    from dpsynth.streaming import IdentifiedChunks
     from policies import Decision, Waiver
 
 Progress = Callable[[str, int, int], None]
@@ -36,6 +37,8 @@ Progress = Callable[[str, int, int], None]
 # The audit cohort: about this many units, and never more than this share of them, may be left out of training.
 _COHORT_UNITS = 2000
 _COHORT_SHARE = 0.2
+# Tables of more rows are drawn and written in chunks where nobody needs them whole.
+_STREAMED_FROM = 1_000_000
 # With fewer rows expected to be new, a control table's overlap with the training table cannot be told from chance.
 _ENOUGH_UNSEEN = 40
 
@@ -209,6 +212,61 @@ def release(
     return ReleaseOutcome(decision, bundle, float(epsilon), float(delta), schema.unit.name, recipe.name, len(table), step.seconds)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A model of a table, and how many rows of it are wanted. ``seed`` is that of the rows."""
+
+    model: SyntheticModel
+    schema: Schema
+    rows: int
+    seed: int
+    synthesizer: str
+
+    @property
+    def streams(self) -> bool:
+        """Whether the rows are written chunk by chunk: too many for a table in memory, and not in groups of one person."""
+        return self.rows > _STREAMED_FROM and not self.schema.unit.by_person
+
+    def table(self) -> pd.DataFrame:
+        """The rows in schema order, identifiers made up anew."""
+        return _draw(self.model, self.schema, self.rows, self.seed)[0]
+
+    def batches(self) -> IdentifiedChunks:
+        """The rows chunk by chunk; see `dpsynth.streaming`."""
+        from dpsynth.streaming import Chunks, IdentifiedChunks
+
+        return IdentifiedChunks(Chunks(self.model, self.rows, self.seed), self.schema)
+
+
+def fit(
+    source: Any,
+    *,
+    schema: Schema | str | Path,
+    epsilon: float,
+    delta: float,
+    synthesizer: str | Synthesizer = "auto",
+    fast: bool = False,
+    rows: int | None = None,
+    ledger: str | Path | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """A model under (``epsilon``, ``delta``), charged to ``ledger`` but neither audited nor gated: for use inside the house."""
+    schema = _schema(schema)
+    budget = PrivacyBudget(epsilon, delta)
+    recipe = _recipe(synthesizer, schema, budget, fast=fast)
+    if rows is not None and rows < 1:
+        raise ConfigError(f"rows={rows} must be >= 1")
+    step = _Stages(progress)
+    with _charged(ledger, schema, budget, f"synthesis of {schema.dataset}", None) as account:
+        with step("read"):
+            private = PrivateData.read(source, schema, budget, before_reading=account.mark_read)
+        with step("synthesize"):
+            model = recipe.fit(private, progress)
+        account.commit("ungated")
+    return Fitted(model, schema, rows or schema.rows or model.rows, secrets.randbits(32) if seed is None else seed, recipe.name)
+
+
 def synthesize(
     source: Any,
     *,
@@ -222,21 +280,20 @@ def synthesize(
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Synthesis:
-    """A model and a table under (``epsilon``, ``delta``), charged to ``ledger`` but neither audited nor gated: for use inside the house."""
-    schema = _schema(schema)
-    budget = PrivacyBudget(epsilon, delta)
-    recipe = _recipe(synthesizer, schema, budget, fast=fast)
-    if rows is not None and rows < 1:
-        raise ConfigError(f"rows={rows} must be >= 1")
-    step = _Stages(progress)
-    with _charged(ledger, schema, budget, f"synthesis of {schema.dataset}", None) as account:
-        with step("read"):
-            private = PrivateData.read(source, schema, budget, before_reading=account.mark_read)
-        with step("synthesize"):
-            model = recipe.fit(private, progress)
-            table, _ = _draw(model, schema, rows, secrets.randbits(32) if seed is None else seed)
-        account.commit("ungated")
-    return Synthesis(model, table, schema.unit.name, recipe.name)
+    """As `fit`, and the table drawn from the model."""
+    fitted = fit(
+        source,
+        schema=schema,
+        epsilon=epsilon,
+        delta=delta,
+        synthesizer=synthesizer,
+        fast=fast,
+        rows=rows,
+        ledger=ledger,
+        seed=seed,
+        progress=progress,
+    )
+    return Synthesis(fitted.model, fitted.table(), fitted.schema.unit.name, fitted.synthesizer)
 
 
 # --- steps --------------------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dpsynth.constraints.drawing import Drawing
     from dpsynth.constraints.steering import Balance
+    from dpsynth.schema import Field, Schema
 
 CHUNK_ROWS = 1 << 18
 
@@ -95,3 +96,52 @@ class Chunks:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return in_order(self.draw, range(len(self)))
+
+
+@dataclass(frozen=True)
+class IdentifiedChunks:
+    """Chunks with the identifier columns of ``schema`` in their places: made up anew, keys numbered through all chunks."""
+
+    chunks: Chunks
+    identified: Schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of every chunk."""
+        import pyarrow as pa
+
+        plain = self.chunks.schema
+        fields = [
+            plain.field(f.name) if f.name in plain.names else pa.field(f.name, pa.int64() if _numbered(f) else pa.string())
+            for f in self.identified.fields
+            if f.name in plain.names or f in self.identified.identifiers
+        ]
+        return pa.schema(fields)
+
+    def draw(self, number: int) -> pa.RecordBatch:
+        """Chunk ``number`` of ``len(self)``, counted from zero."""
+        import pyarrow as pa
+
+        from dpsynth.identifiers import surrogates
+
+        batch, chunks = self.chunks.draw(number), self.chunks
+        seed = chunks.seed + number * len(self.identified.fields)
+        made = surrogates(self.identified, batch.num_rows, seed, before=number * CHUNK_ROWS, total=chunks.rows)
+        arrays = []
+        for field in self.schema:
+            if field.name not in made:
+                arrays.append(batch.column(field.name))
+            else:
+                values = made[field.name]
+                arrays.append(pa.array(values if field.type == pa.int64() else [str(value) for value in values], field.type))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return in_order(self.draw, range(len(self)))
+
+
+def _numbered(field: Field) -> bool:
+    return field.type == "integer" and field.fake is None

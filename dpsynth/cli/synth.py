@@ -24,7 +24,7 @@ from dpsynth.cli.options import (
     source,
 )
 from dpsynth.cli.progress import Stages
-from dpsynth.cli.tables import check_free, check_table_path, write_table
+from dpsynth.cli.tables import check_free, check_table_path, write_batches, write_table
 
 
 def command(
@@ -50,7 +50,7 @@ def command(
     from dpsynth import pipeline
 
     with Stages() as progress:
-        made = pipeline.synthesize(
+        fitted = pipeline.fit(
             source(data, delimiter),
             schema=schema,
             epsilon=epsilon,
@@ -62,9 +62,18 @@ def command(
             seed=seed,
             progress=progress,
         )
-    write_table(made.table, out)
-    if model is not None:
-        made.model.save(model)
+        # First what the budget paid for; rows can be drawn again.
+        if model is not None:
+            fitted.model.save(model)
+        if fitted.streams:
+            batches = fitted.batches()
+            write_batches(batches, batches.schema, out, lambda done: progress("write", done, fitted.rows))
+            n_rows = fitted.rows
+        else:
+            progress("write", 0, 0)
+            table = fitted.table()
+            write_table(table, out)
+            n_rows = len(table)
     if ledger is None:
         note("no --ledger: this release is in no budget; the next one will not know of it")
     if as_json:
@@ -74,9 +83,9 @@ def command(
                 "model": None if model is None else str(model),
                 "epsilon": epsilon,
                 "delta": delta,
-                "unit": made.unit,
-                "synthesizer": made.synthesizer,
-                "n_rows": len(made.table),
+                "unit": fitted.schema.unit.name,
+                "synthesizer": fitted.synthesizer,
+                "n_rows": n_rows,
                 "seconds": progress.seconds,
                 "exit_code": OK,
             }
@@ -85,9 +94,9 @@ def command(
     panel(
         "SYNTHETIC TABLE WRITTEN, NOT AUDITED",
         [
-            ("table", f"{out}  ({len(made.table)} rows)"),
+            ("table", f"{out}  ({n_rows} rows)"),
             *([("model", f"{model}  (more rows for free: dpsynth sample)")] if model is not None else []),
-            ("guarantee", f"epsilon {epsilon:g}, delta {delta:g} per {made.unit}; {made.synthesizer}"),
+            ("guarantee", f"epsilon {epsilon:g}, delta {delta:g} per {fitted.schema.unit.name}; {fitted.synthesizer}"),
         ],
         style="green",
     )

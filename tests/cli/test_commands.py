@@ -269,3 +269,22 @@ def test_a_sample_that_fails_midway_leaves_no_file(run: Run, tmp_path: Path, mod
     before = set(tmp_path.iterdir())
     assert run("sample", model, "--rows", 250, "--where", "sex=f", "--out", tmp_path / "rows.parquet").code == 2
     assert set(tmp_path.iterdir()) == before
+
+
+def test_a_large_synthesis_is_written_in_chunks(
+    run: Run, tmp_path: Path, table: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dpsynth import pipeline, streaming
+
+    monkeypatch.setattr(pipeline, "_STREAMED_FROM", 300)
+    monkeypatch.setattr(streaming, "CHUNK_ROWS", 100)
+    out, small = tmp_path / "rows.parquet", tmp_path / "small.parquet"
+    options = ("--schema", schema, "--epsilon", 3, "--delta", 1e-6, "--synthesizer", "independent", "--json")
+    done = run("synth", table, *options, "--rows", 350, "--out", out)
+    assert done.code == 0
+    assert done.json["n_rows"] == 350
+    assert run("synth", table, *options, "--rows", 300, "--out", small).code == 0
+    large, few = pd.read_parquet(out), pd.read_parquet(small)
+    assert len(large) == 350
+    assert list(large.columns) == list(few.columns)
+    assert large["age"].between(0, 100).all()

@@ -21,7 +21,7 @@ from dpsynth.model import Refinement, SyntheticModel
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import junction_tree
 from dpsynth.schema import Field, Schema, Unit
-from dpsynth.streaming import Chunks
+from dpsynth.streaming import Chunks, IdentifiedChunks
 
 FIELDS = (
     Field("level", "string", categories=("x", "y", "z"), nullable=True),
@@ -128,6 +128,21 @@ def test_bad_sizes_and_models_without_values_are_refused() -> None:
     model = chain_model()
     with pytest.raises(ConfigError, match="no encoder"):
         Chunks(SyntheticModel("test", model.domain, model.beliefs, 1.0, (), {}), 5, 1)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_identifiers_stand_in_their_places_and_are_numbered_through_all_chunks() -> None:
+    identifiers = (Field("key", "string", role="identifier"), Field("number", "integer", role="identifier"))
+    named = Field("name", "string", role="identifier", fake="last_name")
+    declared = Schema("t", "people", Unit("person"), (identifiers[0], *FIELDS, identifiers[1], named))
+    chunks = IdentifiedChunks(Chunks(chain_model(), 700, 3), declared)
+    table = pa.Table.from_batches(list(chunks), chunks.schema)
+    assert table.column_names == ["key", *(f.name for f in FIELDS), "number", "name"]
+    assert table["number"].to_pylist() == list(range(1, 701))
+    assert table["key"].to_pylist() == [f"SYN-{number:06d}" for number in range(1, 701)]
+    assert len(set(table["name"].to_pylist())) > 100
+    assert table.select([f.name for f in FIELDS]).equals(pa.Table.from_batches(list(chunks.chunks)))
+    assert chunks.draw(1).equals(IdentifiedChunks(Chunks(chain_model(), 700, 3), declared).draw(1))
 
 
 # --- in order -------------------------------------------------------------------------------------------------------------------
