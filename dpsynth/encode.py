@@ -18,8 +18,10 @@ import numpy.typing as npt
 from dpsynth.code_store import MEMORY, CodeStore
 from dpsynth.constraints import Column
 from dpsynth.errors import ConfigError, InputError
-from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of
+from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of, spike_starts
+from dpsynth.hierarchies import ICD9, icd9_category, parents
 from dpsynth.in_order import in_order
+from dpsynth.inside_bins import place, steepness
 from dpsynth.marginals import DECLARED, DP, ROW, UNIT, Attribute, CodedTable, Codes, Domain, code_dtype
 from dpsynth.schema import Field, Schema
 
@@ -83,6 +85,11 @@ class _Levels:
             return [(text.strip(), 1) for text in self.declared.true_values] + [(text.strip(), 0) for text in self.declared.false_values]
         return [(text, code) for code, text in enumerate(self._trimmed)]
 
+    def _within(self, text: str) -> int:
+        """The code of the category that a finer code belongs to, by the declared hierarchy; -2 if there is none."""
+        category = icd9_category(text) if self.declared.hierarchy == ICD9 else None
+        return -2 if category is None else self._alike.get(category, -2)
+
     @property
     def fallback(self) -> int:
         """The code of a cell that fits nowhere when nothing better is declared."""
@@ -108,7 +115,7 @@ class _Levels:
             known: dict[str | None, int] = {None: -1}
             for row, text in zip(odd, texts.take(pa.array(odd)).to_pylist(), strict=True):
                 if text not in known:
-                    known[text] = -1 if text in absent else self._alike.get(cells.canonical(text), -2)
+                    known[text] = -1 if text in absent else self._alike.get(cells.canonical(text), self._within(str(text)))
                 out[row] = known[text]
         return out
 
@@ -186,7 +193,13 @@ class Encoder:
 
     def _attribute(self, name: str, size: int, provenance: str) -> Attribute:
         declared = self.schema[name]
-        return Attribute(name, size + declared.nullable, declared.ordered, declared.nullable, provenance, UNIT if declared.static else ROW)
+        groups = None
+        if declared.hierarchy is not None and declared.categories is not None:
+            # A missing cell is of no group: of one of its own.
+            known = parents(declared.categories, declared.hierarchy)
+            groups = (*known, max(known) + 1) if declared.nullable else known
+        scope = UNIT if declared.static else ROW
+        return Attribute(name, size + declared.nullable, declared.ordered, declared.nullable, provenance, scope, groups)
 
     @cached_property
     def _declared_starts(self) -> dict[str, tuple[int, ...] | None]:
@@ -220,7 +233,9 @@ class Encoder:
             marks = sorted({0, *(int(cell) for cell in cells), *self._cuts(name)})
             if marks[0] < 0 or marks[-1] > size:
                 raise ConfigError(f"edges of column {name!r} must be grid cells from 0 to {size}")
-            starts[name] = tuple(mark for mark in marks if mark < size)
+            column = self._columns[name]
+            alone = spike_starts(column.declared, column.grid) if isinstance(column, _Ordered) else ()
+            starts[name] = tuple(sorted({*(mark for mark in marks if mark < size), *alone}))
         return replace(self, edges={**self.edges, **starts})
 
     def _cuts(self, name: str) -> Iterable[int]:
@@ -374,8 +389,9 @@ class Encoder:
     ) -> pd.DataFrame:
         """Codes over ``domain`` -> a table of values in the types of the schema, identifiers left out.
 
-        Within a bin a grid cell, and within a cell a value, is drawn uniformly; without ``rng`` both are the middle.
-        Encoding the table again gives the same bins. Columns in ``drawn`` have their values already.
+        Within a bin a grid cell is drawn, more often where its neighbours are denser (see `dpsynth.inside_bins`), and within a cell a
+        value, uniformly; without ``rng`` both are the middle. Encoding the table again gives the same bins. Columns in
+        ``drawn`` have their values already.
         """
         held = drawn or {}
         return self._table({name: self._spread(name, codes[name], rng) for name in self.domain.names if name not in held}, rng, held)
@@ -425,7 +441,7 @@ class Encoder:
         return pa.schema(fields)
 
     def spread(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> dict[str, Codes]:
-        """Codes over ``domain`` -> codes on the grid: a uniform cell of each bin, or its middle one without ``rng``."""
+        """Codes over ``domain`` -> codes on the grid: a cell of each bin as in `decode`, or its middle one without ``rng``."""
         return {name: self._spread(name, codes[name], rng) for name in self.domain.names}
 
     def _spread(self, name: str, codes: Codes, rng: np.random.Generator | None) -> Codes:
@@ -436,8 +452,16 @@ class Encoder:
         if widths.max() == 1:
             return codes
         width = widths[codes]
-        # A product with a number below one stays below the width, which has far fewer than 53 bits; `rng.integers` takes ten times longer.
-        offset = (rng.random(len(codes)) * width).astype(np.int64) if rng is not None else width // 2
+        if rng is None:
+            offset = width // 2
+        else:
+            share = rng.random(len(codes))
+            steep = np.zeros(len(widths))
+            steep[: len(first) - 1] = steepness(widths[:-1], np.bincount(codes, minlength=len(widths))[: len(first) - 1])
+            if steep.any():
+                share = place(steep[codes], share)
+            # A product with a number below one stays below the width, which has far fewer than 53 bits; `rng.integers` takes longer.
+            offset = (share * width).astype(np.int64)
         return (first[codes] + offset).astype(code_dtype(grid.size))
 
     def canonical(self, codes: Mapping[str, Codes], *, typed: bool = False) -> pd.DataFrame:

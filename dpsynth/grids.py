@@ -268,17 +268,23 @@ def grid_of(field: Field) -> Grid:
     """The grid of a column with declared bounds."""
     low, high = field.minimum, field.maximum
     edges: Sequence[Any] = field.bins if isinstance(field.bins, tuple) else ()
+    spikes: Sequence[Any] = field.spikes
     if isinstance(low, date) and isinstance(high, date):
-        return _time_grid(seconds_of(low), seconds_of(high), str(field.resolution or _finest(field)), edges)
+        return _time_grid(seconds_of(low), seconds_of(high), str(field.resolution or _finest(field)), edges, spikes)
     assert isinstance(low, int | float) and isinstance(high, int | float)
     if field.type == "integer":
-        starts = tuple(math.ceil(edge) - int(low) for edge in edges)
+        starts = tuple(math.ceil(edge) - int(low) for edge in (*edges, *spikes, *(spike + 1 for spike in spikes if spike < high)))
         return IntegerGrid(int(low), Steps(int(high) - int(low) + 1, starts))
     if field.resolution is not None:
         step = float(field.resolution)
         count = math.floor((high - low) / step + 1e-6) + 1
-        return StepGrid(float(low), step, Steps(count, tuple(min(_step_at(edge, low, step), count - 1) for edge in edges)))
-    return RealGrid(tuple(_marks(float(low), float(high), field.bins if isinstance(field.bins, int) else 1, edges)))
+        alone = [round((spike - low) / step) + after for spike in spikes for after in (0, 1)]
+        return StepGrid(
+            float(low), step, Steps(count, tuple(min(s, count - 1) for s in (*(_step_at(e, low, step) for e in edges), *alone)))
+        )
+    # The half-open interval from a spike to the next float holds nothing but the spike.
+    points = [edge for spike in map(float, spikes) if low < spike < high for edge in (spike, math.nextafter(spike, math.inf))]
+    return RealGrid(tuple(_marks(float(low), float(high), field.bins if isinstance(field.bins, int) else 1, (*edges, *points))))
 
 
 def _cells_per_bin(bins: int) -> int:
@@ -288,17 +294,19 @@ def _cells_per_bin(bins: int) -> int:
 def _marks(low: float, high: float, bins: int, edges: Sequence[float]) -> list[float]:
     """Equally spaced marks, as many in each of ``bins`` bins, and the declared edges in place of marks next to them."""
     equal = np.linspace(low, high, bins * _cells_per_bin(bins) + 1)
-    declared = np.array([low, *(edge for edge in edges if low < edge < high), high], dtype=np.float64)
+    declared = np.unique(np.array([low, *(edge for edge in edges if low < edge < high), high], dtype=np.float64))
     above = np.searchsorted(declared, equal).clip(1, len(declared) - 1)
     nearest = np.minimum(np.abs(declared[above] - equal), np.abs(equal - declared[above - 1]))
     kept: list[float] = np.unique(np.concatenate([equal[nearest > 1e-9 * (high - low)], declared])).tolist()
     return kept
 
 
-def _time_grid(low: int, high: int, resolution: str, edges: Sequence[Any]) -> TimeGrid:
+def _time_grid(low: int, high: int, resolution: str, edges: Sequence[Any], spikes: Sequence[Any]) -> TimeGrid:
     plain = TimeGrid(low, high, resolution, Steps(1))
-    first, *marks, last = plain._step(np.array([low, *map(seconds_of, edges), high])).tolist()
-    return TimeGrid(low, high, resolution, Steps(last - first + 1, tuple(mark - first for mark in marks)))
+    first, last = plain._step(np.array([low, high])).tolist()
+    marks = plain._step(np.array([seconds_of(edge) for edge in (*edges, *spikes)], dtype=np.int64)).tolist()
+    after = [mark + 1 for mark in marks[len(edges) :] if mark < last]
+    return TimeGrid(low, high, resolution, Steps(last - first + 1, tuple(mark - first for mark in (*marks, *after))))
 
 
 def _finest(field: Field) -> str:
@@ -316,8 +324,20 @@ def _decimals(value: float) -> int:
     return len(text.partition(".")[2])
 
 
+def spike_starts(field: Field, grid: Grid) -> tuple[int, ...]:
+    """The cell of each declared spike and the cell after it: where bins must start so that a spike is a bin of its own."""
+    values = np.array([seconds_of(spike) if isinstance(spike, date) else spike for spike in field.spikes])
+    cells = grid.cells(values) if len(values) else np.zeros(0, dtype=np.int64)
+    return tuple(sorted({start for cell in cells.tolist() for start in (cell, cell + 1) if start < grid.size}))
+
+
 def bin_starts(field: Field, grid: Grid) -> tuple[int, ...] | None:
     """First cell of each declared bin; None when bins are to be found under the budget."""
+    starts = _bin_starts(field, grid)
+    return starts if starts is None or not field.spikes else tuple(sorted({*starts, *spike_starts(field, grid)}))
+
+
+def _bin_starts(field: Field, grid: Grid) -> tuple[int, ...] | None:
     if field.bins is None:
         return tuple(range(grid.size)) if grid.size <= 128 else None
     if isinstance(field.bins, str):
@@ -325,6 +345,9 @@ def bin_starts(field: Field, grid: Grid) -> tuple[int, ...] | None:
     if isinstance(field.bins, tuple):
         inner = [grid.edge(edge) for edge in field.bins if edge not in (field.minimum, field.maximum)]
         return tuple(sorted({0, *(start for start in inner if start < grid.size)}))
+    if isinstance(grid, RealGrid) and field.spikes:
+        low, high = grid.edges[0], grid.edges[-1]
+        return (0, *(grid.edge(mark) for mark in np.linspace(low, high, field.bins + 1)[1:-1].tolist()))
     if isinstance(grid, RealGrid):
         return (0, *(1 + number * _cells_per_bin(field.bins) for number in range(1, field.bins)))
     marks = np.linspace(0, grid.size, min(field.bins, grid.size) + 1)[:-1]

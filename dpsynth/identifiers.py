@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,9 @@ def _values(field: Field, n: int, seed: int, before: int = 0, total: int | None 
 
 
 def _counted(field: Field, before: int, n: int, at_most: int) -> npt.NDArray[Any]:
-    """Keys ``before + 1`` to ``before + n``, in the width of the largest of ``at_most``."""
+    """Keys ``before + 1`` to ``before + n``, in the width of the largest of ``at_most``, or as the pattern says."""
+    if field.pattern is not None:
+        return _patterned(field.name, field.pattern, before, n, at_most)
     numbers = np.arange(before + 1, before + n + 1, dtype=np.int64)
     if field.type == "integer":
         return numbers
@@ -73,6 +76,26 @@ def _counted(field: Field, before: int, n: int, at_most: int) -> npt.NDArray[Any
         raise SchemaError(f"field {field.name!r} is an identifier of type {field.type}; use type=string or integer, or give a dp:fake")
     width = max(6, len(str(at_most)))
     return np.array([f"SYN-{number:0{width}d}" for number in numbers.tolist()], dtype=object)
+
+
+def _patterned(name: str, pattern: str, before: int, n: int, at_most: int) -> npt.NDArray[Any]:
+    """Texts number ``before`` to ``before + n - 1`` of all that fit ``pattern``, in an order that looks like none; no two are equal."""
+    bases = {"#": "0123456789", "?": "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+    slots = [bases[mark] for mark in pattern if mark in bases]
+    room = math.prod(len(slot) for slot in slots)
+    if max(at_most, before + n) > room:
+        raise SchemaError(f"field {name!r} has dp:pattern={pattern!r}, which has room for {room} keys, not {max(at_most, before + n)}")
+    # Steps of about the golden ratio visit every number once, as step and room have no common divisor.
+    step = next(s for s in range(int(room * 0.618) | 1, 2 * room + 2) if math.gcd(s, room) == 1)
+    out = np.empty(n, dtype=object)
+    for place in range(n):
+        number = (before + place + 1) * step % room
+        filled = []
+        for slot in reversed(slots):
+            number, digit = divmod(number, len(slot))
+            filled.append(slot[digit])
+        out[place] = "".join(filled.pop() if mark in bases else mark for mark in pattern)
+    return out
 
 
 def _fakes(name: str, provider: str, n: int, seed: int) -> npt.NDArray[Any]:

@@ -42,7 +42,8 @@ class Attribute:
     ``ordered`` codes may be merged into contiguous bins. With ``nullable`` the last code means *missing* and is never merged with a value.
     ``provenance`` says where the codes come from: ``declared`` in the public schema, or ``dp`` (paid for). It is never ``data``.
     ``scope``: a ``row`` column may differ between the rows of a unit, a ``unit`` column is the same in all of them, and the ``count``
-    column is how many rows the unit has (code 0 is one row).
+    column is how many rows the unit has (code 0 is one row). ``parents`` numbers the group that each level belongs to in a public
+    hierarchy.
     """
 
     name: str
@@ -51,8 +52,13 @@ class Attribute:
     nullable: bool = False
     provenance: str = DECLARED
     scope: str = ROW
+    parents: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.parents is not None:
+            object.__setattr__(self, "parents", tuple(self.parents))
+            if len(self.parents) != self.size:
+                raise ConfigError(f"column {self.name!r} has {len(self.parents)} parents for {self.size} levels")
         if self.scope not in SCOPES:
             raise ConfigError(f"scope={self.scope!r} must be one of {SCOPES}")
         if self.size < 1:
@@ -217,7 +223,7 @@ class Recoding:
         """The domain after the merge."""
         return Domain(
             tuple(
-                replace(a, size=int(self.levels[a.name].max()) + 1, nullable=False) if a.name in self.levels else a
+                replace(a, size=int(self.levels[a.name].max()) + 1, nullable=False, parents=None) if a.name in self.levels else a
                 for a in domain.attributes
             )
         )

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from dpsynth.constraints import Relations, consistency
 from dpsynth.errors import SchemaError
+from dpsynth.hierarchies import ICD9, PREFIX, icd9_categories
 from dpsynth.marginals import DP, count_name
 
 Bound = int | float | date
@@ -89,6 +90,10 @@ class Field:
     minimum). ``bins``: how many equal bins, their edges, ``"dp"`` (found under the budget), or None for the default
     rule. ``resolution``: a unit of time for dates, a step for numbers. ``static``: the same in all rows of a person.
     ``area_population``: for a column of places, the public number of people in the smallest of them.
+    ``hierarchy``: the public grouping of categories, ``icd9``, ``prefix:k`` for their first k characters, or (category, group)
+    pairs: rare categories are merged inside their group.
+    ``pattern``: how the keys of an identifier look, ``#`` for a digit and ``?`` for a capital letter.
+    ``spikes``: values that many rows have exactly; each is a bin of its own.
     """
 
     name: str
@@ -114,6 +119,9 @@ class Field:
     group: bool = False
     static: bool = False
     area_population: int | None = None
+    spikes: tuple[Bound, ...] = ()
+    pattern: str | None = None
+    hierarchy: str | tuple[tuple[str, str], ...] | None = None
 
     @property
     def has_bounds(self) -> bool:
@@ -142,16 +150,24 @@ class Field:
 
     def _check_identifier(self) -> None:
         unused = {
+            "dp:hierarchy": self.hierarchy,
             "categories": self.categories,
             "constraints.minimum": self.minimum,
             "constraints.maximum": self.maximum,
             "dp:bins": self.bins,
+            "dp:spikes": self.spikes or None,
             "dp:other": self.other,
             "dp:unseen": self.unseen,
             "dp:resolution": self.resolution,
             "dp:group": self.group or None,
             "dp:areaPopulation": self.area_population,
         }
+        if self.pattern is not None and (self.type != "string" or self.fake is not None):
+            self._refuse("has dp:pattern, which is for identifiers of type string without dp:fake")
+        if self.pattern is not None and not {"#", "?"} & set(self.pattern):
+            self._refuse(
+                f'has dp:pattern={self.pattern!r} with nothing to fill in; write # for a digit and ? for a letter, e.g. "MRN-#######"'
+            )
         for key, value in unused.items():
             if value is not None:
                 self._refuse(f"is an identifier, which is never modelled, so {key} has no meaning; remove it or change dp:role")
@@ -161,6 +177,10 @@ class Field:
             self._refuse(f'has dp:fake={self.fake!r}, which is for identifiers; set "dp:role": "identifier" or remove it')
         if self.area_population is not None and self.area_population < 0:
             self._refuse(f"has dp:areaPopulation={self.area_population}; it must be >= 0")
+        if self.hierarchy is not None and self.type != "string":
+            self._refuse(f"has type={self.type} and dp:hierarchy, which is for categories; remove it")
+        if self.pattern is not None:
+            self._refuse('has dp:pattern, which is for identifiers; set "dp:role": "identifier" or remove it')
         if self.unseen is not None and (self.nullable or self.other is not None):
             self._refuse(f"has dp:unseen beside {'dp:nullable' if self.other is None else 'dp:other'}, which wins; remove one")
         if self.has_bounds:
@@ -176,6 +196,7 @@ class Field:
             ("constraints.minimum", self.minimum),
             ("constraints.maximum", self.maximum),
             ("dp:bins", self.bins),
+            ("dp:spikes", self.spikes or None),
             ("dp:resolution", self.resolution),
         ):
             if value is not None:
@@ -194,12 +215,27 @@ class Field:
             self._refuse(f"has {len(self.categories)} categories; at most {MAX_LEVELS} are supported")
         if self.labels is not None and len(self.labels) != len(self.categories):
             self._refuse(f"has {len(self.labels)} labels for {len(self.categories)} categories")
+        self._check_hierarchy(self.categories)
         blanks = [category for category in self.categories if category.strip() in self._missing]
         if blanks:
             self._refuse(f"has {blanks[0]!r} both as a category and as a missing value")
         for key, value in (("dp:other", self.other), ("dp:unseen", self.unseen)):
             if value is not None and value not in self.categories:
                 self._refuse(f"has {key}={value!r}, which must be one of its categories")
+
+    def _check_hierarchy(self, categories: tuple[str, ...]) -> None:
+        rule = self.hierarchy
+        if rule is None or rule == ICD9:
+            return
+        if isinstance(rule, str):
+            length = rule.removeprefix(PREFIX)
+            if length == rule or not length.isdecimal() or int(length) < 1:
+                self._refuse(f'has dp:hierarchy={rule!r}; it must be "icd9", "prefix:3" (the first 3 characters), or an object of groups')
+            return
+        grouped = {category for category, _ in rule}
+        for category in categories:
+            if category not in grouped:
+                self._refuse(f"has a dp:hierarchy without a group for the category {category!r}")
 
     @property
     def _missing(self) -> frozenset[str]:
@@ -266,6 +302,10 @@ class Field:
             self._refuse(f"has {key} with a time zone; datetimes are kept as naive UTC")
 
     def _check_bins(self) -> None:
+        for spike in self.spikes:
+            self._check_value("dp:spikes", spike)
+            if not self.minimum <= spike <= self.maximum:  # type: ignore[operator]
+                self._refuse(f"has the dp:spikes value {_show(spike)} outside its bounds")
         bins = self.bins
         if bins is None or bins == DP:
             return
@@ -318,8 +358,11 @@ class Field:
             "dp:other": self.other,
             "dp:unseen": _json(self.unseen),
             "dp:bins": [_json(edge) for edge in self.bins] if isinstance(self.bins, tuple) else self.bins,
+            "dp:spikes": [_json(spike) for spike in self.spikes] or None,
             "dp:resolution": self.resolution,
             "dp:fake": self.fake,
+            "dp:pattern": self.pattern,
+            "dp:hierarchy": dict(self.hierarchy) if isinstance(self.hierarchy, tuple) else self.hierarchy,
             "dp:group": self.group or None,
             "dp:static": self.static or None,
             "dp:areaPopulation": self.area_population,
@@ -327,6 +370,8 @@ class Field:
         return {**out, **{key: value for key, value in optional.items() if value is not None}}
 
     def _categories_json(self) -> list[Any] | None:
+        if self.hierarchy == ICD9 and self.categories == icd9_categories() and self.labels is None:
+            return None
         if self.categories is None or self.labels is None:
             return None if self.categories is None else list(self.categories)
         return [{"value": value, "label": label} for value, label in zip(self.categories, self.labels, strict=True)]
@@ -629,6 +674,9 @@ def _kind(value: object) -> str:
 def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
     name, kind = item["name"], item["type"]
     constraints = item.get("constraints", {})
+    hierarchy = item.get("dp:hierarchy")
+    if hierarchy == ICD9 and "categories" not in item:
+        item = {**item, "categories": list(icd9_categories())}
     categories = [c if isinstance(c, Mapping) else {"value": c} for c in item["categories"]] if "categories" in item else None
     labelled = categories is not None and any("label" in c for c in categories)
     required = constraints.get("required")
@@ -663,9 +711,12 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         true_values=tuple(item.get("trueValues", TRUE_VALUES)),
         false_values=tuple(item.get("falseValues", FALSE_VALUES)),
         bins=tuple(_bound(name, kind, "dp:bins", edge) for edge in bins) if isinstance(bins, list) else _whole(bins),
+        spikes=tuple(_bound(name, kind, "dp:spikes", spike) for spike in item.get("dp:spikes", ())),
         resolution=item.get("dp:resolution"),
         format=item.get("format"),
         fake=item.get("dp:fake"),
+        pattern=item.get("dp:pattern"),
+        hierarchy=tuple(hierarchy.items()) if isinstance(hierarchy, Mapping) else hierarchy,
         group=item.get("dp:group", False),
         static=item.get("dp:static", False),
         area_population=_whole(item.get("dp:areaPopulation")),

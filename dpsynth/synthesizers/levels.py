@@ -33,7 +33,9 @@ def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int
         codes = _equal_mass(attribute, on_simplex(m.values, total), bins) if attribute.ordered else rare_as_one(m.values, sigmas * m.stddev)
         if codes is not None and int(codes.max()) + 1 < attribute.size:
             levels[attribute.name] = codes
-    return Recoding(levels)
+    # Nominal columns with a public hierarchy merge inside its groups.
+    grouped = {a.name: rare_as_one(m.values, sigmas * m.stddev, a.parents) for a, m in zip(domain, one_ways, strict=True) if a.parents}
+    return Recoding({**levels, **{name: codes for name, codes in grouped.items() if codes is not None}})
 
 
 def _equal_mass(attribute: Attribute, mass: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64] | None:

@@ -50,15 +50,26 @@ def merge_rare(domain: Domain, one_ways: list[Measurement], sigmas: float = 3.0)
 
     Source: McKenna, Miklau and Sheldon 2021 (MST), section 3.1. Columns with fewer than two such levels stay as they are.
     """
-    merged = {attribute.name: rare_as_one(m.values, sigmas * m.stddev) for attribute, m in zip(domain, one_ways, strict=True)}
+    merged = {a.name: rare_as_one(m.values, sigmas * m.stddev, a.parents) for a, m in zip(domain, one_ways, strict=True)}
     return Recoding({name: codes for name, codes in merged.items() if codes is not None})
 
 
-def rare_as_one(values: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64] | None:
-    """New codes in which all levels under ``threshold`` are one, the last; None where there is nothing to merge."""
+def rare_as_one(values: npt.NDArray[np.float64], threshold: float, parents: tuple[int, ...] | None = None) -> npt.NDArray[np.int64] | None:
+    """New codes in which all levels under ``threshold`` are one, the last; None where there is nothing to merge.
+
+    With ``parents``, rare levels of one parent are one level where together they stand above their noise, which grows with the root of
+    their number; what is left over is the last.
+    """
     rare = values < threshold
     if rare.sum() < 2 or len(values) <= 2:
         return None
+    if parents is not None:
+        of = np.array(parents)
+        mass, members = np.bincount(of, weights=np.where(rare, values, 0.0)), np.bincount(of, weights=rare)
+        enough = (members > 1) & (mass >= threshold * np.sqrt(np.maximum(members, 1.0)))
+        kind = np.where(~rare, np.arange(len(values)), np.where(enough[of], len(values) + of, 2 * len(values) + len(enough)))
+        merged: npt.NDArray[np.int64] = np.unique(kind, return_inverse=True)[1].astype(np.int64)
+        return merged
     codes: npt.NDArray[np.int64] = np.cumsum(~rare).astype(np.int64) - 1
     codes[rare] = int((~rare).sum())
     return codes

@@ -1,0 +1,75 @@
+"""Where in a bin a value falls: not anywhere alike, but more often on the side where the neighbouring bins are denser.
+
+Counts of the decoded rows themselves say how dense a bin is, so nothing is learned that the rows did not hold. Every bin keeps its mass.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+# Counts under this say little about a slope.
+_ENOUGH = 30.0
+# Steepest fall over one bin, in powers of e.
+_STEEPEST = 50.0
+# A bin of one cell beside one of more than this many is a spike, such as a pile of zeros, and no slope leads to it.
+_WIDE = 8
+# In an outermost bin the density at the inner edge, as a share of the inner neighbour's: that of an exponential tail in bins of equal mass.
+_AT_EDGE = 0.7
+
+
+def steepness(widths: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Floats:
+    """For each of neighbouring bins the L of a density proportional to exp(-L x), x in [0, 1] across the bin; 0 is uniform.
+
+    Inside, L follows the logarithms of the densities on both sides where they fall or rise throughout. An outermost bin that is sparser
+    than its neighbour is a tail: there L makes the density fall from what the neighbour suggests at their common edge.
+    """
+    size = len(widths)
+    found = np.zeros(size)
+    if size < 2:
+        return found
+    width = widths.astype(np.float64)
+    density = counts / width
+    logs = np.log(np.maximum(density, 1e-300))
+    for i in range(size):
+        if widths[i] == 1 or counts[i] < _ENOUGH:
+            continue
+        left = i - 1 if i > 0 and _slopes(widths, counts, i, i - 1) else None
+        right = i + 1 if i + 1 < size and _slopes(widths, counts, i, i + 1) else None
+        if left is not None and right is not None:
+            if (logs[left] - logs[i]) * (logs[i] - logs[right]) > 0.0:
+                span = 0.5 * width[left] + width[i] + 0.5 * width[right]
+                found[i] = (logs[left] - logs[right]) * width[i] / span
+        elif left is not None or right is not None:
+            other, sign = (left, 1.0) if left is not None else (right, -1.0)
+            assert other is not None
+            if i in (0, size - 1) and density[other] > density[i]:
+                found[i] = sign * _tail(float(density[other] / density[i]))
+            else:
+                found[i] = sign * (logs[other] - logs[i]) * width[i] / (0.5 * (width[i] + width[other]))
+    return np.clip(found, -_STEEPEST, _STEEPEST)
+
+
+def place(steep: Floats, uniform: Floats) -> Floats:
+    """A place in [0, 1) with density proportional to exp(-steep x), by inversion of ``uniform``."""
+    flat = np.abs(steep) < 1e-6
+    safe = np.where(flat, 1.0, steep)
+    return np.where(flat, uniform, np.clip(-np.log1p(uniform * np.expm1(-safe)) / safe, 0.0, 1.0 - 1e-12))
+
+
+def _slopes(widths: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], i: int, other: int) -> bool:
+    """Whether bin ``other`` says something about the slope in bin ``i``."""
+    return bool(counts[other] >= _ENOUGH and not (widths[other] == 1 and widths[i] > _WIDE))
+
+
+def _tail(ratio: float) -> float:
+    """L with L / (1 - e^-L) = the density at the inner edge over the mean density of the bin; 0 if that is not above one."""
+    wanted = _AT_EDGE * ratio
+    if wanted <= 1.0:
+        return 0.0
+    steep = min(wanted, _STEEPEST)
+    for _ in range(60):
+        steep = min(_STEEPEST, wanted * -np.expm1(-steep))
+    return float(steep)
