@@ -16,7 +16,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from dpsynth import __version__
-from dpsynth.marginals import Attribute, Domain
+from dpsynth.marginals import Domain
 from dpsynth.privacy.budget import epsilon_of
 from dpsynth.privacy.noise import opendp_version
 from dpsynth.privacy.transcript import digest
@@ -167,23 +167,21 @@ def dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
 
 def _field(field: Field, domain: Domain) -> dict[str, Any]:
     # A column that a relation computes from others is not in the model.
-    modelled = field.name in domain
-    attribute = domain[field.name] if modelled else Attribute(field.name, max(1, len(field.levels)), field.ordered, field.nullable)
+    attribute = next((found for found in domain if found.name == field.name), None)
     return {
         "name": field.name,
         "title": field.title,
         "type": field.type,
         "role": field.role,
-        "size": attribute.size,
-        "ordered": attribute.ordered,
-        "nullable": attribute.nullable,
-        "provenance": attribute.provenance,
+        "size": attribute.size if attribute else None,
+        "ordered": field.ordered,
+        "nullable": field.nullable,
+        "provenance": attribute.provenance if attribute else "computed",
         "group": field.group,
         "minimum": _plain(field.minimum),
         "maximum": _plain(field.maximum),
         "categories": None if field.has_bounds else list(field.levels),
-        "bins": attribute.size - attribute.nullable if field.has_bounds and modelled else None,
-        "computed": not modelled,
+        "bins": attribute.size - attribute.nullable if attribute and field.has_bounds else None,
     }
 
 

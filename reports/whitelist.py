@@ -92,7 +92,7 @@ def public_evidence(evidence: Mapping[str, Any]) -> dict[str, Any]:
         _put(out, "release.n_rows", ev.at(evidence, "release.n_rows"))
     fields = []
     for field in ev.records(ev.at(evidence, "schema.fields")):
-        known = field.get("provenance") in ("declared", "dp")
+        known = field.get("provenance") in ("declared", "dp", "computed")
         fields.append(_copy(field, (*FIELD, *(DOMAIN if known else ()))))
     if fields:
         out.setdefault("schema", {})["fields"] = fields

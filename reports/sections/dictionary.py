@@ -9,7 +9,7 @@ from reports import evidence as ev
 from reports.wording import NOT_STATED, answer, anything, num
 
 _MOST_LEVELS = 14
-_PROVENANCE = {"declared": "declared", "dp": "measured with noise"}
+_PROVENANCE = {"declared": "declared", "dp": "measured with noise", "computed": "computed from others"}
 
 
 def build(evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def build(evidence: Mapping[str, Any]) -> dict[str, Any]:
                 "role": ev.text(field.get("role")) or NOT_STATED,
                 "group": field.get("group") is True,
                 "domain": _domain(field),
-                "size": num(field.get("size"), NOT_STATED),
+                "size": num(field.get("size"), "none" if provenance == "computed" else NOT_STATED),
                 "nullable": answer(field.get("nullable")),
                 "provenance": _PROVENANCE.get(provenance, provenance or NOT_STATED),
                 "known": provenance in _PROVENANCE,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from dpsynth import evidence, pipeline
 from dpsynth.constraints.checking import violations
 from dpsynth.constraints.support import kept_apart, support_of
 from dpsynth.encode import Encoder
@@ -121,3 +124,20 @@ def test_a_table_with_broken_rows_is_told_from_a_sound_one() -> None:
     assert found["rows"] == 8
     first, _, *others = (relation["violations"] for relation in found["relations"])
     assert (first, others) == (5, [1, 1, 1])
+
+
+def test_a_release_counts_the_rows_of_the_very_file(tmp_path: Path) -> None:
+    table = _table()
+    table.loc[:2, "bill"] = 0.0
+    table.to_parquet(tmp_path / "t.parquet")
+    found = pipeline._kept_relations(MADE, tmp_path / "t.parquet")
+    assert found["constraint_violations"] == 3
+    assert found["constraints"][-1] == {"text": "bill = fee + tax", "violations": 3}
+    assert pipeline._kept_relations(schema([whole("age", 0, 9)]), tmp_path / "t.parquet") == {"constraint_violations": 0, "constraints": []}
+
+
+def test_the_dictionary_of_the_evidence_tells_computed_columns(model: SyntheticModel) -> None:
+    said = evidence.dictionary(MADE, model.domain)
+    assert said["relations"][-1] == "bill = fee + tax"
+    computed = [field for field in said["fields"] if field["provenance"] == "computed"]
+    assert [(field["name"], field["size"], field["maximum"]) for field in computed] == [("bill", None, 130)]
