@@ -78,6 +78,10 @@ def _of_table(old: Schema, new: Schema) -> Iterator[Change]:
                 if was != is_:
                     # The ledger keeps an account per population and unit.
                     yield Change("table", f"unit.{part.name}", _show(was), _show(is_), Effect.BUDGET if part.name == "name" else effect)
+        elif item.name == "relations":
+            was, is_ = ({relation.source: relation.text for relation in relations} for relations in (before, after))
+            yield from (Change("table", "relation", text, "removed", effect) for source, text in was.items() if source not in is_)
+            yield from (Change("table", "relation", "absent", text, effect) for source, text in is_.items() if source not in was)
         else:
             yield Change("table", item.name, _show(before), _show(after), effect)
 

@@ -9,6 +9,7 @@ import pytest
 
 from dpsynth.schema import Schema
 from dpsynth.schema_tools.comparison import Effect, compare
+from tests.dpsynth.constraints.tables import schema, whole
 
 BASE: dict[str, Any] = {
     "dp:dataset": {"id": "clinic", "population": "patients"},
@@ -62,3 +63,14 @@ def test_another_order_of_fields_is_another_table() -> None:
     document = {**BASE, "fields": BASE["fields"][::-1]}
 
     assert [change.key for change in compare(Schema.from_dict(BASE), Schema.from_dict(document))] == ["order of fields"]
+
+
+def test_relations_are_compared_one_by_one() -> None:
+    fields = [whole("x", 0, 9), whole("y", 0, 9), whole("z", 0, 9)]
+    kept, gone, new = ({"kind": "order", "fields": list(pair)} for pair in ("xy", "yz", "xz"))
+    found = compare(schema(fields, kept, gone), schema(fields, kept, new))
+    assert [(change.key, change.before, change.after) for change in found] == [
+        ("relation", "y <= z", "removed"),
+        ("relation", "absent", "x <= z"),
+    ]
+    assert {change.effect for change in found} == {Effect.COLUMNS}
