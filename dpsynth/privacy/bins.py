@@ -5,11 +5,15 @@ Post-processing of the counts it is given. The idea is PrivTree's (Zhang, Xiao a
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 _BRANCH = 16
 _WIDE = 256
+# Bins of a tail grow by this factor with their distance from the median.
+_GROWTH = 1.5
 TARGET_BINS = 32
 
 
@@ -54,15 +58,17 @@ class IntervalTree:
             if mass > heavy and high - low > 1 and self._grown < self.depth:
                 self.frontier.append((low, high))
             else:
-                self._leaves.append((low, high, max(0.0, mass)))
+                self._leaves.append((low, high, mass))
 
     def edges(self) -> npt.NDArray[np.int64]:
         """Bin boundaries in grid cells, from 0 to ``cells``: neighbouring leaves are joined up to about total / target_bins records."""
         leaves = sorted(self._leaves + [(low, high, 0.0) for low, high in self.frontier])
-        target = max(sum(mass for _, _, mass in leaves) / self._target_bins, 1e-9)
+        spans = np.array([(low, high) for low, high, _ in leaves], dtype=np.int64)
+        masses = _settled(np.array([mass for _, _, mass in leaves]), self._total or 1.0)
+        target = max(float(masses.sum()) / self._target_bins, 1e-9)
         cuts = [0]
         held = 0.0
-        for low, high, mass in leaves:
+        for (low, high), mass in zip(spans.tolist(), masses.tolist(), strict=True):
             # Even an empty stretch is a bin of its own before a heavy leaf: joined, it would smear a spike over itself.
             if low > cuts[-1] and held + mass > 1.5 * target:
                 cuts.append(low)
@@ -71,4 +77,35 @@ class IntervalTree:
             if held >= target and high < self.cells:
                 cuts.append(high)
                 held = 0.0
-        return np.unique(np.array([*cuts, self.cells], dtype=np.int64))
+        bins = np.unique(np.array([*cuts, self.cells], dtype=np.int64))
+        return np.union1d(bins, _tail_marks(bins, spans, masses, self.cells))
+
+
+def _settled(masses: npt.NDArray[np.float64], total: float) -> npt.NDArray[np.float64]:
+    """Noisy masses as non-negative ones with the noisy total: the same is taken from all, so noise in empty leaves does not add up."""
+    ranked = np.sort(masses)[::-1]
+    excess = (np.cumsum(ranked) - total) / np.arange(1, len(ranked) + 1)
+    settled: npt.NDArray[np.float64] = np.maximum(masses - max(0.0, excess[np.flatnonzero(ranked > excess)[-1]]), 0.0)
+    return settled
+
+
+def _tail_marks(
+    bins: npt.NDArray[np.int64], spans: npt.NDArray[np.int64], masses: npt.NDArray[np.float64], cells: int
+) -> npt.NDArray[np.int64]:
+    """Further boundaries inside wide bins, at distances from the median that grow by a constant factor.
+
+    A few records in a bin that reaches to a bound far away would be spread over all of it, and in a mean they would outweigh the rest.
+    """
+    whole = float(masses.sum())
+    if whole <= 0.0:
+        return np.zeros(0, dtype=np.int64)
+    below = np.concatenate(([0.0], np.cumsum(masses))) / whole
+    low, middle, high = np.interp((0.25, 0.5, 0.75), below, np.append(spans[:, 0], cells))
+    scale = max(high - low, cells / _WIDE, 1.0)
+    steps = scale * _GROWTH ** np.arange(max(1, math.ceil(math.log(cells / scale, _GROWTH)) + 1))
+    marks = np.rint(np.concatenate([middle - steps, middle + steps])).astype(np.int64)
+    marks = marks[(marks > 0) & (marks < cells)]
+    place = np.searchsorted(bins, marks, side="right")
+    first, last = bins[place - 1], bins[place]
+    inside: npt.NDArray[np.int64] = marks[(last - first > scale) & (np.minimum(marks - first, last - marks) > 0.25 * scale)]
+    return inside

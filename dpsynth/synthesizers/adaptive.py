@@ -25,7 +25,7 @@ from dpsynth.pgm.pairs import all_pairs
 from dpsynth.privacy import PrivateData
 from dpsynth.synthesizers.expected_error import effective_cells
 from dpsynth.synthesizers.levels import coarsen, resolution
-from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way, settled
 
 Progress = Callable[[str, int, int], None]
 _ALL = 1.0 - 1e-12
@@ -198,7 +198,11 @@ class _Run:
             measurements=(*self.one_ways, *self.measurements[len(self.one_ways) :], *(m for m, _ in self.outside)),
             transcript=self.full.transcript(),
             recoding=self.recoding,
-            within={m.clique[0]: on_simplex(m.values, self.total) for m in self.one_ways if m.clique[0] in self.recoding.levels},
+            within={
+                m.clique[0]: settled(self.full.domain[m.clique[0]], m, self.total)
+                for m in self.one_ways
+                if m.clique[0] in self.recoding.levels
+            },
             encoder=self.full.encoder,
             refinement=Refinement(self._refinement(fitted)) if self.refine else None,
         )

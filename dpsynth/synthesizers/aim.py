@@ -23,7 +23,7 @@ from dpsynth.pgm.estimation import Fitted, combine, fit
 from dpsynth.pgm.junction_tree import Axes, junction_tree, tree_cells
 from dpsynth.pgm.triples import TreeMarginals
 from dpsynth.privacy import PrivateData
-from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, on_simplex, recode_one_way
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, recode_one_way, settled
 
 Progress = Callable[[str, int, int], None]
 _ALL = 1.0 - 1e-12
@@ -175,7 +175,11 @@ class _Run:
             measurements=(*self.one_ways, *self.measured),
             transcript=self.full.transcript(),
             recoding=self.recoding,
-            within={m.clique[0]: on_simplex(m.values, self.total) for m in self.one_ways if m.clique[0] in self.recoding.levels},
+            within={
+                m.clique[0]: settled(self.full.domain[m.clique[0]], m, self.total)
+                for m in self.one_ways
+                if m.clique[0] in self.recoding.levels
+            },
             encoder=self.full.encoder,
         )
 

@@ -12,7 +12,7 @@ from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.estimation import combine, fit
 from dpsynth.pgm.junction_tree import junction_tree
 from dpsynth.privacy import PrivateData
-from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, settled
 
 _BINS_SHARE = 0.1
 _ALL = 1.0 - 1e-12
@@ -52,7 +52,7 @@ class Independent:
                 tree, combine([*measurements, *measurements_of_links], index), total, iterations=_ITERATIONS, masks=support.masks
             ).beliefs
         else:
-            beliefs = Beliefs(tree, [on_simplex(m.values, total) for m in measurements], total)
+            beliefs = Beliefs(tree, [settled(a, m, total) for a, m in zip(private.domain, measurements, strict=True)], total)
         return SyntheticModel(
             synthesizer=self.name,
             domain=private.domain,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.marginals import Attribute, Domain, Measurement, Recoding
-from dpsynth.synthesizers.one_way import on_simplex, rare_as_one
+from dpsynth.synthesizers.one_way import rare_as_one, settled
 
 
 def resolution(domain: Domain, x: float, limit: int) -> int:
@@ -30,7 +30,9 @@ def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int
     """A recoding of every column that has more levels than the noise, or ``bins``, allows."""
     levels = {}
     for attribute, m in zip(domain, one_ways, strict=True):
-        codes = _equal_mass(attribute, on_simplex(m.values, total), bins) if attribute.ordered else rare_as_one(m.values, sigmas * m.stddev)
+        codes = (
+            _equal_mass(attribute, settled(attribute, m, total), bins) if attribute.ordered else rare_as_one(m.values, sigmas * m.stddev)
+        )
         if codes is not None and int(codes.max()) + 1 < attribute.size:
             levels[attribute.name] = codes
     # Nominal columns with a public hierarchy merge inside its groups.
@@ -50,6 +52,9 @@ def _equal_mass(attribute: Attribute, mass: npt.NDArray[np.float64], bins: int) 
     else:
         middle = (cumulated - 0.5 * mass[:size]) / whole
         codes = np.minimum((middle * bins).astype(np.int64), bins - 1)
+        # Empty ends join their neighbour: in a bin without any mass, values would be spread over all of it.
+        held = np.flatnonzero(mass[:size] > 0.0)
+        codes[: held[0]], codes[held[-1] + 1 :] = codes[held[0]], codes[held[-1]]
         codes = np.unique(codes, return_inverse=True)[1]
     codes = codes.astype(np.int64)
     return np.append(codes, codes[-1] + 1) if attribute.nullable else codes

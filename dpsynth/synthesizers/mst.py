@@ -17,7 +17,7 @@ from dpsynth.model import SyntheticModel
 from dpsynth.pgm.estimation import combine, fit
 from dpsynth.pgm.junction_tree import junction_tree
 from dpsynth.privacy import PrivateData
-from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, on_simplex, recode_one_way
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, on_simplex, recode_one_way, settled
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Mst:
             measurements=(*one_ways, *pairs),
             transcript=private.transcript(),
             recoding=recoding,
-            within={m.clique[0]: on_simplex(m.values, total) for m in one_ways if m.clique[0] in recoding.levels},
+            within={m.clique[0]: settled(private.domain[m.clique[0]], m, total) for m in one_ways if m.clique[0] in recoding.levels},
             encoder=private.encoder,
         )
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth.marginals import Domain, Measurement, Recoding
+from dpsynth.marginals import Attribute, Domain, Measurement, Recoding
 from dpsynth.privacy import PrivateData
+
+# A run of cells stands out if its sum is over so many standard deviations: of a hundred empty cells, 2 in 100 times one does.
+_STANDS_OUT = 4.0
 
 
 def one_way_shares(domain: Domain, rho: float) -> list[float]:
@@ -42,6 +45,43 @@ def on_simplex(values: npt.NDArray[np.float64], total: float) -> npt.NDArray[np.
     threshold = cut[np.flatnonzero(flat > cut)[-1]]
     projected: npt.NDArray[np.float64] = np.maximum(values - threshold, 0.0)
     return projected
+
+
+def settled(attribute: Attribute, m: Measurement, total: float) -> npt.NDArray[np.float64]:
+    """A measured column as a non-negative table with sum ``total``, without the records that noise puts far out.
+
+    Noise in an empty cell at the end of an ordered column would put records next to a bound that nobody comes near, and they would outweigh
+    the rest in a mean. So from each end the cells are emptied up to the first run of cells that stands out from the noise.
+    """
+    size = attribute.size - attribute.nullable
+    if not attribute.ordered or size < 3:
+        return on_simplex(m.values, total)
+    last = _outermost(m.values[:size], m.stddev)
+    first = _outermost(m.values[:size][::-1], m.stddev)
+    if last is None or first is None:
+        return on_simplex(m.values, total)
+    kept = np.ones(len(m.values), dtype=bool)
+    kept[last + 1 : size] = False
+    kept[: size - 1 - first] = False
+    out: npt.NDArray[np.float64] = np.zeros(len(m.values))
+    out[kept] = on_simplex(m.values[kept], total)
+    return out
+
+
+def _outermost(values: npt.NDArray[np.float64], stddev: float) -> int | None:
+    """The end of the last run of 1, 2, 4, ... cells whose sum stands out from the noise; None where none does.
+
+    Of the runs that begin at the last cell where one does, the shortest.
+    """
+    below = np.concatenate(([0.0], np.cumsum(values)))
+    best: tuple[int, int] | None = None
+    width = 1
+    while width <= len(values):
+        begins = np.flatnonzero(below[width:] - below[:-width] > _STANDS_OUT * stddev * width**0.5)
+        if len(begins) and (best is None or int(begins[-1]) > best[0]):
+            best = (int(begins[-1]), width)
+        width *= 2
+    return None if best is None else best[0] + best[1] - 1
 
 
 def merge_rare(domain: Domain, one_ways: list[Measurement], sigmas: float = 3.0) -> Recoding:

@@ -120,3 +120,40 @@ def test_no_counts_however_odd_break_the_tree(cells: int, counts: list[float], s
         tree.grow(edges, np.resize(np.array(counts), len(edges)), stddev)
     edges = tree.edges()
     assert (edges[0], edges[-1]) == (0, cells)
+
+
+def _spread(mass: npt.NDArray[np.float64], edges: npt.NDArray[np.int64]) -> float:
+    """Wasserstein distance between the mass and the same with each bin's share spread evenly over the bin, in cells per record."""
+    widths = np.diff(edges)
+    even = np.repeat(np.add.reduceat(mass, edges[:-1]) / widths, widths)
+    return float(np.abs(np.cumsum(mass - even)).sum() / mass.sum())
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_long_tail_is_not_spread_up_to_the_bound(flipped: bool) -> None:
+    # Half of the records are in the first hundredth of the range, and the bound is far beyond all of them.
+    cells = 32_770
+    mass = 30_000 * np.exp(-np.arange(cells) / 400.0) / 400.0
+    reach = int(np.searchsorted(np.cumsum(mass), 0.967 * mass.sum()))
+    mass = mass[::-1] if flipped else mass
+    tree = IntervalTree(cells)
+    _grow(tree, mass, 25.0)
+    edges = tree.edges()
+
+    assert _spread(mass, edges) < 40.0
+    # Without the marks in the tail the last thirtieth of the records would reach up to the bound.
+    bulk = edges[edges >= cells - reach] if flipped else edges[edges <= reach]
+    bulk = np.unique(np.append(bulk, (0, cells)))
+
+    assert _spread(mass, bulk) > 400.0
+
+
+def test_noise_in_empty_stretches_does_not_add_up() -> None:
+    # All records in one cell of 4096; the noisy rest must not shift the shares by which bins are joined.
+    mass = np.zeros(4096)
+    mass[100] = 5000.0
+    tree = IntervalTree(4096)
+    _grow(tree, mass, 20.0, seed=1)
+    edges = tree.edges()
+
+    assert 100 in edges and 101 in edges
