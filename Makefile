@@ -3,13 +3,14 @@ PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 OUT ?= out/demo
 JOBS ?= 2
+SEEDS ?= 20
 EXTRAS := anonymeter,sign
 # What the tests read besides the installed wheel. They run from a copy, where no source package can shadow it.
 COPIED := $(wildcard tests docs scripts benchmarks README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE Makefile pyproject.toml action.yml .pre-commit-hooks.yaml .ci)
 SOURCES := $(shell find dpsynth audits policies reports -type f -not -name '*.pyc' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-broken demo-finance test test-wheel test-current test-spark check lint format bench clean
+.PHONY: help demo demo-broken demo-finance test test-wheel test-current test-spark check lint format bench audit-audits clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -44,6 +45,9 @@ format: .venv/.check-ready  ## let ruff rewrite the sources
 
 bench: .venv/.check-ready  ## measure error, time and memory; rewrites docs/performance.md (BENCH="--data NAME=CSV ...")
 	.venv/bin/python -m benchmarks.run --out out/bench --page docs/performance.md $(BENCH)
+
+audit-audits: .venv/.check-ready  ## plant every defect in every mechanism; prints who caught it and rewrites docs/audit-power.md (SEEDS=20)
+	.venv/bin/python -m tests.mutants.matrix --seeds $(SEEDS) --results out/audit-audits.jsonl --write
 
 clean:  ## remove environments and everything built
 	rm -rf .venv .venv-test .venv-current build dist out .mypy_cache .ruff_cache .pytest_cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from audits.result import AuditError, AuditInput, AuditResult, Claim, Column, Mechanism, Verdict
-from audits.suite import SuiteResult, run
+from audits.suite import SuiteResult, audit_mechanism, overall, run
 
 if TYPE_CHECKING:
     from audits.direct_identifiers import scan_content
@@ -28,9 +28,11 @@ __all__ = [
     "Mechanism",
     "SuiteResult",
     "Verdict",
+    "audit_mechanism",
     "infer_columns",
     "measure_fidelity",
     "measure_similarity",
+    "overall",
     "run",
     "scan_content",
     "typed",

@@ -12,33 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
+from audits.profiles import zcdp_delta
 from audits.result import AuditError, Claim
 
 Floats = npt.NDArray[np.float64]
-
-_ORDERS = 1.0 + np.geomspace(1e-3, 1e4, 1200)
-
-
-def zcdp_delta(rho: float, epsilon: npt.ArrayLike) -> Floats:
-    """Smallest delta known for each epsilon of a rho-zCDP mechanism: a valid privacy profile.
-
-    Canonne, Kamath and Steinke 2020, Proposition 12, minimised over a grid of orders (any order is valid, so the grid
-    only loses).
-    """
-    eps = np.atleast_1d(np.asarray(epsilon, dtype=np.float64))[:, None]
-    order = _ORDERS[None, :]
-    log_delta = (order - 1) * (order * rho - eps) - np.log(order - 1) + order * np.log1p(-1 / order)
-    # Total variation bounds delta(epsilon) for every epsilon >= 0: Pinsker and Bretagnolle-Huber with KL <= rho.
-    variation = min(math.sqrt(rho / 2), math.sqrt(-math.expm1(-rho)))
-    return np.asarray(np.minimum(np.exp(np.minimum(log_delta.min(axis=1), 0.0)), variation))
-
-
-def gaussian_delta(mu: float, epsilon: npt.ArrayLike) -> Floats:
-    """Exact delta of mu-Gaussian DP at each epsilon (Balle and Wang 2018, Theorem 8)."""
-    eps = np.atleast_1d(np.asarray(epsilon, dtype=np.float64))
-    if mu <= 0:
-        return np.zeros_like(eps)
-    return np.asarray(ndtr(mu / 2 - eps / mu) - np.exp(eps) * ndtr(-mu / 2 - eps / mu))
 
 
 @dataclass(frozen=True)

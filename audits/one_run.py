@@ -18,8 +18,9 @@ import numpy.typing as npt
 from scipy.special import betaincinv, logit, ndtr
 
 from audits.bounds import TradeOff, one_run_epsilon_bound, one_run_excludes, one_run_p_value, one_run_p_value_f
-from audits.caps import Caps, gaussian_delta
+from audits.caps import Caps
 from audits.membership import Scores, membership_scores
+from audits.profiles import gaussian_delta
 from audits.result import AuditInput, AuditResult
 from audits.tables import Prepared, prepare
 from audits.verdicts import allowed, answer, inconclusive
@@ -124,7 +125,7 @@ def _epsilon_of(accuracy: float, share: float, delta: float, steps: int) -> floa
         return float(ndtr(mu / 2 - far)) / share - accuracy
 
     mu = _root(guessed, 0.0, 60.0) / steps
-    return _root(lambda epsilon: delta - float(gaussian_delta(mu, epsilon)[0]), 0.0, 700.0)
+    return _root(lambda epsilon: delta - float(gaussian_delta(mu, epsilon)), 0.0, 700.0)
 
 
 def _root(rising: Callable[[float], float], low: float, high: float) -> float:

@@ -109,6 +109,12 @@ class AuditResult:
         out["verdict"] = str(self.verdict)
         return _finite(out)  # type: ignore[no-any-return]
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AuditResult:
+        """The inverse of `to_dict`, up to numbers that are not finite."""
+        low, high = data["interval"]
+        return cls(**{**data, "verdict": Verdict(data["verdict"]), "interval": (low, high)})
+
 
 class Hook(Protocol):
     """The kernel's single observation point: see ``Recorder`` and ``Replayer``."""
@@ -119,14 +125,24 @@ class Hook(Protocol):
 class Mechanism(Protocol):
     """A synthesizer as the code audits see it: run on a table of worst-case *toy* rows, all its releases visible through ``hook``.
 
-    Calling it returns the artefacts as named bytes (the saved model, sampled rows with a fixed seed).
+    Calling it returns the artefacts as named bytes (the saved model, sampled rows with a fixed seed). One that is
+    called ``transcript`` is the run's own account, as JSON, and must list what the hook saw.
     ``columns`` is the public dictionary of the toy table, ``unit_field`` the column that names the unit (or None).
+    A mechanism that also has ``deterministic = True`` promises that everything random passes the hook: with the same
+    answers two runs make the same bytes.
     """
 
-    name: str
-    columns: Sequence[Column]
-    unit_field: str | None
-    claim: Claim
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def columns(self) -> Sequence[Column]: ...
+
+    @property
+    def unit_field(self) -> str | None: ...
+
+    @property
+    def claim(self) -> Claim: ...
 
     def __call__(self, table: pd.DataFrame, hook: Hook | None = None) -> Mapping[str, bytes]: ...
 

@@ -59,6 +59,7 @@ def run(
     seed: int = 0,
     alpha: float = 0.01,
     names: Iterable[str] | None = None,
+    known: Mapping[str, AuditResult] | None = None,
     progress: Progress | None = None,
 ) -> SuiteResult:
     """Audit a synthetic table, anybody's.
@@ -66,7 +67,8 @@ def run(
     ``names`` defaults to every audit of the tier whose needs are met; an audit asked for by name runs, or says
     INCONCLUSIVE. Give ``members`` (ids in ``train_units``) only if every cohort unit was left out of training by its
     own fair coin, ``control`` then being exactly those left out. Without a ``claim`` members are compared with
-    strangers, and any excess is a violation. Not differentially private: the answers are functions of real records.
+    strangers, and any excess is a violation. ``known`` holds answers of `audit_mechanism` for this ``mechanism``, which
+    are taken as they are. Not differentially private: the answers are functions of real records.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"age": [30, 41, 52], "smoker": ["yes", "no", "no"]})
@@ -102,13 +104,45 @@ def run(
     if unknown:
         raise AuditError(f"unknown audit {unknown[0]!r}; there are {', '.join(AUDITS)}")
     data = prepare(replace(given, tests=sum(name not in _WITHOUT_P_VALUE for name in chosen)))
+    return _run(chosen, data, alpha, known or {}, progress)
+
+
+def audit_mechanism(
+    mechanism: Mechanism,
+    *,
+    tier: str = "standard",
+    seed: int = 0,
+    alpha: float = 0.01,
+    progress: Progress | None = None,
+) -> SuiteResult:
+    """The code audits of ``tier``: what needs a mechanism and nobody's records. The answers may be published."""
+    import pandas as pd
+
+    from audits.registry import AUDITS, TIERS
+
+    if tier not in TIERS:
+        raise AuditError(f"tier={tier!r} must be one of {', '.join(TIERS)}")
+    if not 0 < alpha < 1:
+        raise AuditError(f"alpha={alpha} must be between 0 and 1")
+    data = AuditInput(
+        pd.DataFrame(), tuple(mechanism.columns), claim=mechanism.claim, mechanism=mechanism, tier=tier, alpha=alpha / 2, seed=seed
+    )
+    return _run(
+        [name for name, audit in AUDITS.items() if audit.needs == ("mechanism",) and tier in audit.tiers], data, alpha, {}, progress
+    )
+
+
+def _run(names: Sequence[str], data: AuditInput, alpha: float, known: Mapping[str, AuditResult], progress: Progress | None) -> SuiteResult:
+    foreign = [name for name, result in known.items() if data.claim is None or result.claim_digest != data.claim.digest]
+    if foreign:
+        raise AuditError(f"the known answer of {foreign[0]} is about another claim")
     results: dict[str, AuditResult] = {}
-    for done, name in enumerate(chosen):
+    for done, name in enumerate(names):
         if progress is not None:
-            progress(name, done, len(chosen))
-        results[name] = _contained(name, data)
+            progress(name, done, len(names))
+        results[name] = known[name] if name in known else _contained(name, data)
     results = _settle(results, alpha)
-    return SuiteResult(_overall(results.values()), results, tier, alpha, claim)
+    return SuiteResult(overall(results.values()), results, data.tier, alpha, data.claim)
 
 
 def _frame(table: Any, label: str) -> pd.DataFrame:
@@ -177,7 +211,8 @@ def _withdrawn(result: AuditResult, why: str) -> AuditResult:
     return replace(result, verdict=verdict, reason=f"not significant for the whole suite: {why}")
 
 
-def _overall(results: Iterable[AuditResult]) -> Verdict:
+def overall(results: Iterable[AuditResult]) -> Verdict:
+    """The verdict of them all: a violation if there is one, else inconclusive if anything is, or if there is nothing."""
     verdicts = {result.verdict for result in results}
     for verdict in (Verdict.VIOLATION, Verdict.INCONCLUSIVE):
         if verdict in verdicts:

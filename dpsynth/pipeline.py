@@ -113,6 +113,7 @@ def release(
     recipient: str | None = None,
     about: companions.About | str | Path | None = None,
     force: bool = False,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> ReleaseOutcome:
     """Synthesize under (``epsilon``, ``delta``), attack the result, and publish it only if ``policy`` permits.
@@ -122,10 +123,13 @@ def release(
     ``approvals`` were given beforehand; ``sign_off`` names roles whose signatures the certificate needs before it verifies.
     ``supersedes`` is the id of the release that this one replaces.
     ``about`` is what the publisher says in public (licence, region, answers to the datasheet); blanks stay where it is silent.
+    ``cache=False`` runs the code audits again even if this code and configuration passed them before.
     """
     import audits
     import policies
     from audits.registry import TIERS
+    from dpsynth.code_audit_cache import CodeAuditCache
+    from dpsynth.code_audits import audit_code, toy_for
 
     step = _Stages(progress)
     # --- before any record
@@ -165,16 +169,19 @@ def release(
             with step("audit"):
                 tables = _audit_tables(private, schema, parquet, control)
                 claim = _claim(schema, budget)
-                mechanism = _toy(recipe, schema, budget)
-                suite = audits.run(
+                mechanism = toy_for(recipe, schema, budget)
+                code = audit_code(mechanism, tier=tier, cache=CodeAuditCache.of_user() if cache else None, progress=progress)
+                found = audits.run(
                     **tables,
                     transcript=private.transcript(),
                     claim=claim,
                     mechanism=mechanism,
                     tier=tier,
                     seed=seed,
+                    known=code.results,
                     progress=progress,
-                ).to_dict()
+                )
+                suite = {**found.to_dict(), "code": code.to_dict()}
             with step("compare"):
                 compared = audits.AuditInput(**tables, claim=claim, tier=tier, seed=seed)
                 content = {**audits.scan_content(tables["synthetic"], tables["columns"]), **_kept_relations(schema, parquet)}
@@ -400,12 +407,6 @@ def _claim(schema: Schema, budget: PrivacyBudget) -> Claim:
         float(budget.epsilon),
         float(budget.delta),
     )
-
-
-def _toy(recipe: Synthesizer, schema: Schema, budget: PrivacyBudget) -> Any:
-    from dpsynth.toy_mechanism import ToyMechanism
-
-    return ToyMechanism(recipe, budget, schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
 
 
 def _draw(model: SyntheticModel, schema: Schema, rows: int | None, seed: int) -> tuple[pd.DataFrame, str]:

@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from audits import Claim, Column
+from dpsynth.grids import seconds_of
 from dpsynth.marginals import count_name
 from dpsynth.privacy import PrivacyBudget, PrivateData
 from dpsynth.privacy.noise import Hook, release_noise
-from dpsynth.schema import Schema
+from dpsynth.schema import Field, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dpsynth.synthesizers import Synthesizer
 
-# A column of every kind the encoder knows: nullable categories, a flag, narrow integers, a number with bins to be found under the budget.
-# Together they have more cells than `Adaptive` puts into one table, so that its selection is audited too.
-_FIELDS: list[dict[str, Any]] = [
-    {"name": "ward", "type": "string", "categories": ["a", "b", "c", "d"], "dp:nullable": True},
-    {"name": "sex", "type": "string", "categories": ["f", "m"], "dp:other": "m"},
-    {"name": "smoker", "type": "boolean", "dp:nullable": True},
-    {"name": "region", "type": "string", "categories": ["n", "e", "s", "w", "abroad", "sea"], "dp:nullable": True},
-    {"name": "plan", "type": "string", "categories": ["none", "basic", "full", "staff"], "dp:nullable": True},
-    {"name": "age", "type": "integer", "constraints": {"minimum": 0, "maximum": 30}},
-    {"name": "visits", "type": "integer", "constraints": {"minimum": 0, "maximum": 9}},
-    {"name": "cost", "type": "number", "constraints": {"minimum": 0, "maximum": 1000}, "dp:bins": "dp"},
-]
-# What stays the same within a person, where rows come as persons: a column of each kind of what is counted.
-_STATIC = ("sex", "smoker", "age")
 _SAMPLED_ROWS = 50
+_EPOCH = datetime(1970, 1, 1)
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True)
 class ToyMechanism:
-    """``recipe`` under ``budget`` for units of at most ``max_rows`` rows; calling it fits a toy table and returns model and sample as
-    bytes.
+    """``recipe`` under ``budget`` on tables of ``schema``; calling it fits a toy table and returns model and sample as bytes.
+
+    Everything random passes the hook: with the same answers, two runs make the same bytes. Dates are written as numbers in the tables it
+    takes (days, or seconds, since 1970) and handed to the encoder as text.
     """
 
     recipe: Synthesizer
     budget: PrivacyBudget
-    unit: str
-    max_rows: int
-    neighbours: str
-    weights: str = "rows"
+    schema: Schema
+
+    deterministic = True
 
     @property
     def name(self) -> str:
@@ -54,40 +47,66 @@ class ToyMechanism:
 
     @property
     def unit_field(self) -> str | None:
-        return "unit" if self.max_rows > 1 else None
+        return self.schema.unit.field
 
     @property
     def claim(self) -> Claim:
-        return Claim(self.unit, self.max_rows, self.neighbours, self.budget.rho, float(self.budget.epsilon), float(self.budget.delta))
-
-    @cached_property
-    def schema(self) -> Schema:
-        """The toy table's public dictionary."""
-        fields = list(_FIELDS)
-        unit: dict[str, Any] = {"name": self.unit}
-        if self.unit_field is not None:
-            fields = [{"name": self.unit_field, "type": "string", "dp:role": "identifier"}, *fields]
-            unit |= {"field": self.unit_field, "maxRows": self.max_rows, "weights": self.weights}
-            if self.weights == "person":
-                fields = [{**field, "dp:static": True} if field["name"] in _STATIC else field for field in fields]
-        return Schema.from_dict(
-            {
-                "fields": fields,
-                "dp:dataset": {"id": "toy", "population": "nobody"},
-                "dp:unit": unit,
-                "dp:neighbours": self.neighbours,
-            }
+        unit = self.schema.unit
+        return Claim(
+            unit.name, unit.max_rows, self.schema.neighbours, self.budget.rho, float(self.budget.epsilon), float(self.budget.delta)
         )
 
-    @property
+    @cached_property
     def columns(self) -> Sequence[Column]:
-        return audit_columns(self.schema)
+        return [
+            replace(column, minimum=_number(field, field.minimum), maximum=_number(field, field.maximum)) if _dated(field) else column
+            for column, field in zip(audit_columns(self.schema), self.schema.modelled, strict=True)
+        ]
 
     def __call__(self, table: pd.DataFrame, hook: Hook | None = None) -> Mapping[str, bytes]:
-        private = PrivateData.read(table, self.schema, self.budget, hook=hook or release_noise)
+        private = PrivateData.read(self._written(table), self.schema, self.budget, hook=hook or release_noise)
         model = self.recipe.fit(private)
         sample = model.sample_codes(_SAMPLED_ROWS, seed=0)
-        return {"model": model.to_bytes(), "sample": b"".join(codes.tobytes() for codes in sample.columns.values())}
+        return {
+            "model": model.to_bytes(),
+            "sample": b"".join(codes.tobytes() for codes in sample.columns.values()),
+            "transcript": json.dumps(private.transcript()).encode(),
+        }
+
+    def _written(self, table: pd.DataFrame) -> pd.DataFrame:
+        """``table`` with dates and flags spelled as the schema says."""
+        import pandas as pd
+
+        spelled: dict[str, Any] = {}
+        for field in self.schema.modelled:
+            if _dated(field):
+                spelled[field.name] = pd.Series([_moment(field, value) for value in table[field.name]], dtype=object)
+            elif field.type == "boolean":
+                words = {"true": field.true_values[0], "false": field.false_values[0]}
+                spelled[field.name] = pd.Series([words.get(v, v) if isinstance(v, str) else v for v in table[field.name]], dtype=object)
+        return table.assign(**spelled) if spelled else table
+
+
+def _dated(field: Field) -> bool:
+    return field.type in ("date", "datetime")
+
+
+def _number(field: Field, moment: Any) -> float | None:
+    return seconds_of(moment) / (_DAY if field.type == "date" else 1.0) if isinstance(moment, date) else None
+
+
+def _moment(field: Field, value: Any) -> Any:
+    """A number of the toy as the text of a date; what is no date stays what it is, as text."""
+    try:
+        number = float(value)
+        if math.isnan(number):
+            return None if isinstance(value, float) else value
+        moment = _EPOCH + timedelta(**{"days" if field.type == "date" else "seconds": number})
+    except (TypeError, ValueError, OverflowError):
+        return None if value is None else str(value)
+    if field.format not in (None, "default"):
+        return moment.strftime(str(field.format))
+    return moment.date().isoformat() if field.type == "date" else moment.isoformat()
 
 
 def audit_columns(schema: Schema) -> tuple[Column, ...]:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ import numpy.typing as npt
 
 from audits.code.games import Game, GameError, StageDraw, Trial
 from audits.code.power import least_factor
-from audits.code.profiles import gaussian_delta, zcdp_delta
 from audits.code.recorder import Recorder, observe
 from audits.code.residuals import normal_scores
 from audits.code.toy import Toy
+from audits.profiles import gaussian_delta, zcdp_delta
 from audits.result import AuditError, AuditInput, AuditResult, Claim, Mechanism, Verdict
 
 NAME = "noise_eprocess"
@@ -163,12 +164,13 @@ class ProfileProcess:
 
 def gaussian_profile(mu: float) -> tuple[float, ...]:
     """delta of mu-GDP at each of `EPSILONS`."""
-    return tuple(gaussian_delta(mu, epsilon) for epsilon in EPSILONS)
+    return tuple(gaussian_delta(mu, EPSILONS).tolist())
 
 
+@lru_cache(maxsize=64)
 def zcdp_profile(rho: float) -> tuple[float, ...]:
     """delta of rho-zCDP at each of `EPSILONS`."""
-    return tuple(zcdp_delta(rho, epsilon) for epsilon in EPSILONS)
+    return tuple(zcdp_delta(rho, EPSILONS).tolist())
 
 
 def audit_noise(draw: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]], stddev: float, cells: int, seed: int) -> ScaleProcess:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from audits.code.profiles import event_mu
 from audits.code.recomposition import total_rho
 from audits.code.recorder import Call, Outcome, Recorder, Redraws, Replayer, no_redraws, observe
 from audits.code.residuals import selection_log_probabilities
 from audits.code.toy import Pair, Toy, worst_case_pairs
+from audits.profiles import event_mu
 from audits.result import AuditError, Mechanism
 
 

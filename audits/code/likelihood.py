@@ -19,7 +19,7 @@ import numpy.typing as npt
 from audits.bounds import lower_bound, rate_exceeds, upper_bound
 from audits.code.games import Game, GameError, StageDraw, Trial
 from audits.code.power import least_factor
-from audits.code.profiles import zcdp_power
+from audits.profiles import zcdp_power
 from audits.result import AuditInput, AuditResult, Claim, Mechanism, Verdict
 
 NAME = "transcript_likelihood"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audits.code.profiles import gaussian_epsilon, zcdp_epsilon
+from audits.profiles import gaussian_epsilon, zcdp_epsilon
 from audits.result import AuditInput, AuditResult, Claim, Verdict
 
 NAME = "recomposition"

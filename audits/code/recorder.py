@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from audits.result import Hook, Mechanism
+
+
+# The artefact, if a mechanism gives it, that lists its releases as it would account for them: JSON with ``events``.
+TRANSCRIPT = "transcript"
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,10 @@ class Replayer(Recorder):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one observed run did. Errors and warnings are kept as a type and a digest: their text may quote a cell."""
+    """What one observed run did. Errors and warnings are kept as a type and a digest: their text may quote a cell.
+
+    ``written`` holds the events of the run's own transcript, if the mechanism gives one.
+    """
 
     calls: tuple[Call, ...]
     artefacts: Mapping[str, str] | None
@@ -110,6 +118,7 @@ class Outcome:
     warnings: tuple[str, ...]
     complete: bool
     diverged: bool
+    written: tuple[Mapping[str, Any], ...] | None = None
 
 
 def observe(mechanism: Mechanism, table: pd.DataFrame, hook: Recorder) -> Outcome:
@@ -117,11 +126,13 @@ def observe(mechanism: Mechanism, table: pd.DataFrame, hook: Recorder) -> Outcom
     artefacts: dict[str, str] | None = None
     error: tuple[str, str] | None = None
     complete = diverged = False
+    written: tuple[Mapping[str, Any], ...] | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             made = mechanism(table.copy(deep=True), _as_hook(hook))
             artefacts = {name: _digest(data) for name, data in sorted(made.items())}
+            written = None if TRANSCRIPT not in made else tuple(json.loads(made[TRANSCRIPT])["events"])
             complete = True
         except RunComplete:
             complete = True
@@ -130,7 +141,7 @@ def observe(mechanism: Mechanism, table: pd.DataFrame, hook: Recorder) -> Outcom
         except Exception as failure:  # The only way to learn that a neighbour makes the mechanism fail is to let it fail.
             error = (type(failure).__name__, _digest(str(failure).encode(errors="surrogatepass")))
     heard = tuple(sorted({f"{w.category.__name__}:{_digest(str(w.message).encode(errors='surrogatepass'))}" for w in caught}))
-    return Outcome(tuple(hook.calls), artefacts, error, heard, complete, diverged)
+    return Outcome(tuple(hook.calls), artefacts, error, heard, complete, diverged, written)
 
 
 def _as_hook(hook: Recorder) -> Hook:

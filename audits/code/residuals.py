@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audits.code.power import least_factor
 from audits.code.recorder import Call, Recorder, observe
 from audits.code.toy import Toy
 from audits.result import AuditInput, AuditResult, Mechanism, Verdict
@@ -24,7 +25,12 @@ Array = npt.NDArray[np.float64]
 # Runs until every stage has this many cells, at least two (so that runs can be compared) and at most the second number.
 _CELLS = {"smoke": (500, 4), "standard": (2_000, 12), "deep": (20_000, 60)}
 _LEAST_CELLS = 20
+_AGREEING_UNITS = 400
 _POWER = 0.8
+# The normal quantile of that power.
+_POWER_QUANTILE = 0.8416
+# How far the declared law of a selection is tilted to bound a tail.
+_TILTS = np.concatenate([np.geomspace(1e-3, 10.0, 49), [100.0, 1000.0]])
 # The pooled scale test answers the main question, so it gets this share of alpha; all other tests share the rest.
 _POOLED_SHARE = 0.4
 
@@ -86,7 +92,7 @@ def residual_calibration(inp: AuditInput) -> AuditResult:
     cells = sum(len(noise.scores) for noise in noises)
     if cells < _LEAST_CELLS:
         return _result(mechanism, inp.alpha, Verdict.INCONCLUSIVE, f"only {cells} noisy cells; {_LEAST_CELLS} are needed", started)
-    return _judge(mechanism, inp.alpha, runs, noises, rng, started)
+    return _judge(mechanism, inp.alpha, runs, noises, started)
 
 
 def scale_factor(cells: int, alpha: float, power: float = _POWER) -> float:
@@ -133,23 +139,28 @@ def _law(magnitude: npt.NDArray[np.int64], stddev: float) -> tuple[Array, Array]
 
 
 def _record(mechanism: Mechanism, cells: int, most_runs: int, seed: int) -> tuple[list[list[Call]], str | None]:
-    """Runs on one ordinary toy table, cut short after their last release."""
+    """Runs on toy tables, cut short after their last release.
+
+    On ordinary tables all candidates of a selection are about as good; a table whose columns all agree sets them apart,
+    which is what shows a selection that is too sharp. The two take turns.
+    """
     claim = mechanism.claim
     toy = Toy(tuple(mechanism.columns), mechanism.unit_field, claim.max_rows if mechanism.unit_field is not None else 1)
-    table = toy.frame(toy.units(100, seed))
+    tables = toy.frame(toy.units(100, seed)), toy.frame(toy.agreeing(_AGREEING_UNITS))
     runs: list[list[Call]] = []
     length: int | None = None
 
     def redraws(event: Mapping[str, Any], size: int) -> int:
-        return cells // 25 if event["kind"] == "exponential" else cells // (20 * max(size, 1))
+        return cells // 5 if event["kind"] == "exponential" else cells // (20 * max(size, 1))
 
     while len(runs) < 2 or (len(runs) < most_runs and _smallest_stage(runs) < cells):
-        outcome = observe(mechanism, table, Recorder(redraws, stop_after=length))
+        outcome = observe(mechanism, tables[len(runs) % 2], Recorder(redraws, stop_after=length))
         if outcome.error is not None:
             return runs, f"the mechanism fails on an ordinary toy table ({outcome.error[0]})"
         if not outcome.calls:
             return runs, "the mechanism showed no release to the hook"
         runs.append(list(outcome.calls))
+        # The same length for both tables would cut the longer one short, and cost nothing but draws.
         length = max(length or 0, len(outcome.calls))
     return runs, None
 
@@ -184,7 +195,6 @@ def _judge(
     alpha: float,
     runs: Sequence[Sequence[Call]],
     noises: Sequence[_Noise],
-    rng: np.random.Generator,
     started: float,
 ) -> AuditResult:
     pooled = np.concatenate([noise.scores for noise in noises])
@@ -196,7 +206,9 @@ def _judge(
         others.append(_Test("exact zeros", stage, _too_many_zeros([n for n in noises if n.stage == stage])))
     others += _shape_tests(noises, pooled)
     others += _reuse_tests(noises)
-    others += _selection_tests(runs, rng)
+    selections = _Selections.of(runs)
+    if selections.laws:
+        others.append(_Test("selection sharper than declared", "all stages", selections.tail(selections.total)))
     share = (1.0 - _POOLED_SHARE) / len(others)
     weighed = [
         (main, min(1.0, main.p_value / _POOLED_SHARE)),
@@ -230,6 +242,9 @@ def _judge(
                 }
                 for stage, scores in by_stage.items()
             },
+            "selections": {"draws": sum(selections.counts), "detectable": selections.detectable(alpha * share)}
+            if selections.laws
+            else None,
             "tests": [{"test": t.name, "where": t.where, "p_value": t.p_value, "adjusted": p} for t, p in weighed],
         },
     )
@@ -320,23 +335,57 @@ def _correlated(pairs: Sequence[tuple[Array, Array]]) -> float | None:
     return min(1.0, 2.0 * float(stdtr(len(x) - 2, -t)))
 
 
-def _selection_tests(runs: Sequence[Sequence[Call]], rng: np.random.Generator) -> list[_Test]:
-    """Do selections favour high scores more than declared? One uniform per selection, added up as normal scores."""
-    from scipy.special import ndtr, ndtri
+@dataclass(frozen=True)
+class _Selections:
+    """All draws of all selections: the declared log probabilities of each selection, how often it was drawn, and the
+    sum of the log probabilities drawn."""
 
-    scores = []
-    for run in runs:
-        for call in run:
-            if call.kind == "exponential" and call.exact.size > 1:
-                chance = np.exp(selection_log_probabilities(call.exact, call.event))
-                for output in (call.output, *call.redraws):
-                    chosen = call.exact[int(output)]
-                    above, equal = float(chance[call.exact > chosen].sum()), float(chance[call.exact == chosen].sum())
-                    tail = above + equal * float(rng.random())
-                    scores.append(-float(ndtri(min(max(tail, 1e-300), 1.0 - 1e-16))))
-    if not scores:
-        return []
-    return [_Test("selection sharper than declared", "all stages", float(ndtr(-sum(scores) / math.sqrt(len(scores)))))]
+    laws: tuple[Array, ...]
+    counts: tuple[int, ...]
+    total: float
+
+    @classmethod
+    def of(cls, runs: Sequence[Sequence[Call]]) -> _Selections:
+        laws, counts, total = [], [], 0.0
+        for call in (call for run in runs for call in run if call.kind == "exponential" and call.exact.size > 1):
+            law = selection_log_probabilities(call.exact, call.event)
+            drawn = [int(output) for output in (call.output, *call.redraws)]
+            laws.append(law)
+            counts.append(len(drawn))
+            total += float(law[drawn].sum())
+        return cls(tuple(laws), tuple(counts), total)
+
+    def tail(self, total: float) -> float:
+        """Upper bound on P(a sum at least this large) under the declared laws (Chernoff: any tilt gives a valid one)."""
+        exponents = [
+            sum(n * float(_log_sum_exp((1.0 + t) * law)) for law, n in zip(self.laws, self.counts, strict=True)) - t * total
+            for t in _TILTS.tolist()
+        ]
+        return math.exp(min(0.0, *exponents))
+
+    def moments(self, factor: float) -> tuple[float, float]:
+        """Mean and standard deviation of the sum if selections were ``factor`` times as sharp as declared."""
+        mean = variance = 0.0
+        for law, n in zip(self.laws, self.counts, strict=True):
+            chance = np.exp(factor * law - _log_sum_exp(factor * law))
+            middle = float((chance * law).sum())
+            mean += n * middle
+            variance += n * float((chance * (law - middle) ** 2).sum())
+        return mean, math.sqrt(variance)
+
+    def detectable(self, alpha: float) -> float | None:
+        """Smallest factor by which selections are too sharp that is caught at ``alpha`` with 80 % power."""
+
+        def caught(factor: float) -> bool:
+            mean, stddev = self.moments(factor)
+            return self.tail(mean - _POWER_QUANTILE * stddev) <= alpha
+
+        return least_factor(caught)
+
+
+def _log_sum_exp(values: Array) -> float:
+    top = float(values.max())
+    return top + math.log(float(np.exp(values - top).sum()))
 
 
 def selection_log_probabilities(scores: npt.NDArray[Any], event: Any) -> Array:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Row = list[Any]
 MANY_ROWS = 40
+# Of an ordinary unit at most, however many it may have: tables stay small.
+_ORDINARY_ROWS = 6
 _NAMES = ("alpha", "beta", "gamma")
 
 
@@ -58,11 +60,11 @@ class Toy:
         return pd.DataFrame(data, columns=self.names)
 
     def units(self, n_units: int, seed: int) -> list[tuple[str | None, list[Row]]]:
-        """Ordinary units: one to ``max_rows`` rows inside the declared domain, some nullable cells missing."""
+        """Ordinary units: one to ``max_rows`` rows (six at most) inside the declared domain, some nullable cells missing."""
         rng = np.random.default_rng(seed)
         out: list[tuple[str | None, list[Row]]] = []
         for number in range(n_units):
-            n_rows = int(rng.integers(1, self.max_rows + 1)) if self.unit_field is not None else 1
+            n_rows = int(rng.integers(1, min(self.max_rows, _ORDINARY_ROWS) + 1)) if self.unit_field is not None else 1
             out.append((f"u{seed}-{number:05d}", [self._ordinary(rng) for _ in range(n_rows)]))
         return out
 
@@ -70,6 +72,11 @@ class Toy:
         """Units that all carry one and the same row."""
         row = [inside(column, 0.0) for column in self.columns]
         return [(f"c{number:05d}", [list(row)]) for number in range(n_units)]
+
+    def agreeing(self, n_units: int) -> list[tuple[str | None, list[Row]]]:
+        """Units of one row each that sit at the first or at the last value of every column: all columns agree."""
+        rows = [[inside(column, place) for column in self.columns] for place in (0.0, 1.0)]
+        return [(f"a{number:05d}", [list(rows[number % 2])]) for number in range(n_units)]
 
     def _ordinary(self, rng: np.random.Generator) -> Row:
         row: Row = []

@@ -21,7 +21,25 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from dpsynth.cli import audit, demo, gate, keygen, ledger, mix, plan, policy, release, report, revoke, sample, schema, sign, synth, verify
+from dpsynth.cli import (
+    audit,
+    audit_mechanism,
+    demo,
+    gate,
+    keygen,
+    ledger,
+    mix,
+    plan,
+    policy,
+    release,
+    report,
+    revoke,
+    sample,
+    schema,
+    sign,
+    synth,
+    verify,
+)
 from dpsynth.cli.console import complain, emit
 from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
 from dpsynth.errors import DpsynthError
@@ -34,6 +52,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "sample": sample.command,
     "mix": mix.command,
     "audit": audit.command,
+    "audit-mechanism": audit_mechanism.command,
     "gate": gate.command,
     "report": report.command,
     "sign": sign.command,

@@ -62,6 +62,9 @@ LedgerPath = Annotated[
     ),
 ]
 AuditTier = Annotated[Tier, typer.Option("--tier", help="How much time the audits may take.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Run the audits of the code again, even if this very code and configuration was audited before.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the sampling and the audits. Privacy noise takes no seed.")]
 WaiversPath = Annotated[Path | None, typer.Option("--waivers", metavar="FILE", help="Waivers in force, as JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]

@@ -20,6 +20,7 @@ from dpsynth.cli.options import (
     Epsilon,
     Force,
     LedgerPath,
+    NoCache,
     PolicyName,
     Rows,
     SchemaPath,
@@ -83,6 +84,7 @@ def command(
     ] = None,
     delimiter: Delimiter = None,
     force: Force = False,
+    no_cache: NoCache = False,
     disclosure: Disclose = Disclosure.VERDICTS,
     as_json: AsJson = False,
 ) -> int:
@@ -112,6 +114,7 @@ def command(
             recipient=recipient,
             about=about,
             force=force,
+            cache=not no_cache,
             progress=progress,
         )
     to_sign = [("sign first", f"dpsynth sign {out} --role {name} --key FILE") for name in dict.fromkeys(sign_off or [])]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dpsynth.errors import BudgetError, ConfigError
 
@@ -34,6 +35,7 @@ def log_delta(rho: float, epsilon: float) -> float:
     return (alpha - 1.0) * (alpha * rho - epsilon) + alpha * math.log1p(-1.0 / alpha) - math.log(alpha - 1.0)
 
 
+@lru_cache(maxsize=256)
 def rho_of(epsilon: float, delta: float) -> float:
     """Largest rho whose zCDP guarantee implies (epsilon, delta)-DP, rounded down."""
     target = math.log(delta)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from audits import one_run
-from audits.caps import caps_for, gaussian_delta
+from audits.caps import caps_for
+from audits.profiles import gaussian_delta
 from audits.result import Claim
 
 COINS, SHARE, ALPHA, DELTA, RUNS = 1000, 0.25, 0.01, 1e-6, 300
@@ -24,7 +25,7 @@ def right_guesses(mu: float, rng: np.random.Generator) -> int:
 
 def mu_at(epsilon: float) -> float:
     """Mu of the Gaussian mechanism with this epsilon at DELTA."""
-    return one_run._root(lambda mu: float(gaussian_delta(mu, epsilon)[0]) - DELTA, 0.0, 40.0)
+    return one_run._root(lambda mu: float(gaussian_delta(mu, epsilon)) - DELTA, 0.0, 40.0)
 
 
 def test_the_epsilon_of_an_accuracy_is_that_of_the_gaussian_mechanism_that_has_it() -> None:
@@ -62,7 +63,7 @@ def test_what_is_detectable_is_detected_and_what_is_allowed_is_not() -> None:
 def test_the_bounds_stay_below_the_truth() -> None:
     """Of 60 bounds at 95 %, more than 9 are above the truth with chance 3e-3, and the theorem is not that sharp."""
     rng, mu = np.random.default_rng(3), 3.0
-    truth = one_run._root(lambda epsilon: DELTA - float(gaussian_delta(mu, epsilon)[0]), 0.0, 100.0)
+    truth = one_run._root(lambda epsilon: DELTA - float(gaussian_delta(mu, epsilon)), 0.0, 100.0)
     rights = [right_guesses(mu, rng) for _ in range(60)]
     r = int(SHARE * COINS)
 

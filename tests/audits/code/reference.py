@@ -72,7 +72,7 @@ def discrete_gaussian(rng: np.random.Generator, stddev: float, size: int) -> np.
 
 
 def claim(rho: float = 0.2, max_rows: int = 3, neighbours: str = "add_remove") -> Claim:
-    from audits.code.profiles import zcdp_epsilon
+    from audits.profiles import zcdp_epsilon
 
     return Claim("person", max_rows, neighbours, rho, zcdp_epsilon(rho, 1e-6), 1e-6)
 

@@ -25,6 +25,7 @@ from dpsynth.schema import Field, Schema
 from dpsynth.streaming import Chunks
 from dpsynth.synthesizers import SYNTHESIZERS
 from dpsynth.toy_mechanism import ToyMechanism
+from dpsynth.toy_schema import standard_schema
 from tests.dpsynth.synthesizers.hooks import exact_answers, recipe
 
 PERSONS = 3000
@@ -184,7 +185,7 @@ def test_identifiers_of_nobody_are_empty() -> None:
 
 
 def _toy(neighbours: str = "add_remove", name: str = "independent") -> ToyMechanism:
-    return ToyMechanism(recipe(name), PrivacyBudget(2.0, 1e-6), "person", 3, neighbours, "person")
+    return ToyMechanism(recipe(name), PrivacyBudget(2.0, 1e-6), standard_schema("person", 3, neighbours, "person"))
 
 
 def _audited(toy: ToyMechanism, **more: Any) -> AuditInput:
@@ -215,7 +216,7 @@ def test_replay_finds_a_static_value_that_depends_on_other_persons(monkeypatch: 
 @pytest.mark.parametrize("name", SYNTHESIZERS)
 def test_the_transcript_recomposes_and_not_with_the_noise_of_a_part(name: str) -> None:
     model = _fitted(name)
-    claim = ToyMechanism(recipe(name), PrivacyBudget(20.0, 1e-6), "patient", MAX_ROWS, "add_remove", "person").claim
+    claim = ToyMechanism(recipe(name), PrivacyBudget(20.0, 1e-6), standard_schema("patient", MAX_ROWS, "add_remove", "person")).claim
     base = AuditInput(pd.DataFrame(), (), transcript=model.transcript, claim=claim)
     assert recomposition(base).verdict is Verdict.NOT_FALSIFIED
     events = [

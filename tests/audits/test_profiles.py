@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
-from audits.code import profiles
+from audits import profiles
 from audits.result import AuditError
 
 

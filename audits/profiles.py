@@ -1,4 +1,4 @@
-"""Privacy profiles the code audits test against, derived here from the definitions and not from anybody's accountant.
+"""Privacy profiles that audits test against, derived here from the definitions and not from anybody's accountant.
 
 Every function errs towards the claim: a returned delta, epsilon or power is never smaller than what the guarantee
 allows.
@@ -43,13 +43,14 @@ def zcdp_epsilon(rho: float, delta: float) -> float:
     return max(0.0, float(epsilon(fine).min()))
 
 
-def gaussian_delta(mu: float, epsilon: float) -> float:
-    """Smallest delta at ``epsilon`` of a mu-GDP mechanism (Balle and Wang 2018, Theorem 8)."""
+def gaussian_delta(mu: float, epsilon: npt.ArrayLike) -> Array:
+    """Smallest delta of a mu-GDP mechanism at each ``epsilon`` (Balle and Wang 2018, Theorem 8); the shape of ``epsilon``."""
     from scipy.special import log_ndtr
 
+    eps = np.asarray(epsilon, dtype=np.float64)
     if mu <= 0.0:
-        return 0.0
-    return float(np.exp(log_ndtr(mu / 2.0 - epsilon / mu)) - np.exp(epsilon + log_ndtr(-mu / 2.0 - epsilon / mu)))
+        return np.zeros_like(eps)
+    return np.asarray(np.exp(log_ndtr(mu / 2.0 - eps / mu)) - np.exp(eps + log_ndtr(-mu / 2.0 - eps / mu)))
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
@@ -129,16 +130,22 @@ def _power_curve(rho: float) -> tuple[Array, Array]:
     return fpr, zcdp_power(rho, fpr)
 
 
-@lru_cache(maxsize=4096)
-def zcdp_delta(rho: float, epsilon: float) -> float:
-    """Smallest delta known here at ``epsilon`` under rho-zCDP: the better of Proposition 12 and the two-coin curve.
+def zcdp_delta(rho: float, epsilon: npt.ArrayLike) -> Array:
+    """Smallest delta known here at each ``epsilon`` under rho-zCDP; the shape of ``epsilon``.
 
-    Between two grid points the curve is bounded by the right end's power at the left end's false positive rate.
+    The better of Canonne, Kamath and Steinke 2020, Proposition 12, and the two-coin curve. Between two grid points the
+    curve is bounded by the right end's power at the left end's false positive rate.
     """
+    eps = np.asarray(epsilon, dtype=np.float64)
     if rho <= 0.0:
-        return 0.0
-    alpha = _orders()
-    exponent = (alpha - 1.0) * (alpha * rho - epsilon) - np.log(alpha - 1.0) + alpha * np.log1p(-1.0 / alpha)
+        return np.zeros_like(eps)
     fpr, power = _power_curve(rho)
-    curve = float(np.max(power[1:] - math.exp(min(epsilon, 700.0)) * fpr[:-1]))
-    return min(float(np.exp(min(0.0, float(exponent.min())))), max(0.0, curve))
+    alpha = _orders()
+    free_of_epsilon = (alpha - 1.0) * alpha * rho - np.log(alpha - 1.0) + alpha * np.log1p(-1.0 / alpha)
+
+    def at(value: float) -> float:
+        by_order = float((free_of_epsilon - (alpha - 1.0) * value).min())
+        curve = float(np.max(power[1:] - math.exp(min(value, 700.0)) * fpr[:-1]))
+        return min(math.exp(min(0.0, by_order)), max(0.0, curve))
+
+    return np.array([at(value) for value in eps.ravel().tolist()]).reshape(eps.shape)

@@ -1,0 +1,67 @@
+"""A small release up to its smoke-tier code audits: read, fit, sample, and the audits that the pipeline would run on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import audits
+from audits.code.toy import Toy
+from dpsynth.code_audits import audit_code, toy_for
+from dpsynth.errors import DpsynthError
+from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
+from dpsynth.synthesizers import SYNTHESIZERS
+from dpsynth.toy_mechanism import ToyMechanism, audit_columns
+from dpsynth.toy_schema import standard_schema
+from tests.mutants.defects import Change
+
+EPSILON, DELTA = 1.0, 1e-6
+PERSONS = 150
+
+
+@dataclass(frozen=True)
+class Caught:
+    """Which audits contradicted a release, which could not judge it, and how long each took."""
+
+    verdicts: dict[str, str]
+    seconds: dict[str, float]
+    refused_by_kernel: str | None = None
+
+    @property
+    def caught(self) -> bool:
+        return "VIOLATION" in self.verdicts.values() or self.refused_by_kernel is not None
+
+    @property
+    def green(self) -> bool:
+        return self.refused_by_kernel is None and set(self.verdicts.values()) == {"NOT_FALSIFIED"}
+
+
+def released(change: Change, mechanism: str, seed: int = 0, tier: str = "smoke") -> Caught:
+    """Plant ``change`` and release through ``mechanism``: the audits see what the pipeline shows them, and nothing of the patch."""
+    schema = standard_schema("person", change.max_rows, change.neighbours)
+    unchanged = ToyMechanism(SYNTHESIZERS[mechanism](), PrivacyBudget(EPSILON, DELTA), schema)
+    toy = Toy(tuple(unchanged.columns), unchanged.unit_field, change.max_rows)
+    records = unchanged._written(toy.frame(toy.units(PERSONS, seed)))
+    with change.patch():
+        budget = PrivacyBudget(EPSILON, DELTA)
+        recipe = SYNTHESIZERS[mechanism]()
+        try:
+            private = PrivateData.read(records, schema, budget, cohort=Cohort(0.2))
+            model = recipe.fit(private)
+            synthetic = model.sample(PERSONS, seed=seed)
+        except DpsynthError as error:
+            return Caught({}, {}, type(error).__name__)
+        audited = toy_for(recipe, schema, budget)
+        code = audit_code(audited, tier=tier, seed=seed)
+        suite = audits.run(
+            synthetic=synthetic,
+            columns=audit_columns(schema),
+            transcript=private.transcript(),
+            claim=audited.claim,
+            mechanism=audited,
+            tier=tier,
+            names=["recomposition", *code.results],
+            known=code.results,
+        )
+    results: dict[str, Any] = dict(suite.results)
+    return Caught({n: str(r.verdict) for n, r in results.items()}, {n: r.seconds for n, r in results.items()})
