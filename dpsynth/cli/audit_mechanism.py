@@ -111,7 +111,7 @@ def _stages(results: Any) -> list[tuple[str, ...]]:
                 "" if seen is None else str(seen["cells"]),
                 "" if seen is None else f"{seen['noise_ratio']:.3f}",
                 "" if game is None else f"{game['mu_declared']:.3g}",
-                "" if game is None else f"{game.get('mu_lower_if_gaussian') or game['mu_lower']:.3g}",
+                "" if game is None else f"{game.get('mu_lower_of_group', game['mu_lower']):.3g}",
             )
         )
     return rows
