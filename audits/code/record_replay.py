@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 NAME = "record_replay"
 _UNITS = {"smoke": 100, "standard": 150, "deep": 200}
 _SHOWN = 50
+# Units of the largest table: this many for each row of a unit and 1/mu, so that a count of them all stands out from noise this many times.
+_SIGNAL = 1_500.0
+_MOST_MANY = 60_000
 # Float rounding of scores; integer answers are compared exactly up to this.
 _TOLERANCE = 1e-9
 # Distances between tables that differ in more than one unit are not bounded by the sensitivity.
@@ -285,6 +288,7 @@ def _bases(mechanism: Mechanism, tier: str, seed: int) -> Iterator[_Base]:
         removed = [_Neighbour("remove:ordinary", toy.frame(crowd[1:]), 1.0)]
         yield _Base("ordinary", ordinary, [*far, *added, *removed, *(replaced if tier != "smoke" else replaced[::3])])
     yield from _crowded_bases(toy, crowd, weird, replace_only)
+    yield _many_base(toy, claim.mu, crowd, replace_only)
     yield from _small_bases(toy, replace_only)
     if tier != "smoke" and any(column.kind == "ordered" for column in toy.columns):
         yield _text_base(Toy(toy.columns, toy.unit_field, toy.max_rows, as_text=True), crowd, replace_only)
@@ -334,6 +338,19 @@ def _crowded_bases(toy: Toy, crowd: Sequence[Unit], weird: Sequence[tuple[str, U
         table = toy.frame([*crowd, *copy])
         verb = "replace_back" if replace_only else "remove"
         yield _Base(f"crowded_by_{label}", toy.frame([*crowd, unit]), [_Neighbour(f"{verb}:{label}", table, 1.0)])
+
+
+def _many_base(toy: Toy, mu: float, crowd: Sequence[Unit], replace_only: bool) -> _Base:
+    """So many units that noise is small beside them: mechanisms go other ways there than on the few of the other tables."""
+    n_units = min(_MOST_MANY, max(10 * len(crowd), math.ceil(_SIGNAL * toy.max_rows / max(mu, 1e-9))))
+    many = toy.agreeing(n_units)
+    odd: list[tuple[str, Unit]] = [
+        ("opposite", ("newcomer", toys.unit_rows(toy, "opposite", toy.max_rows, []))),
+        ("in_domain", ("newcomer", toys.unit_rows(toy, "in_domain", 1, []))),
+    ]
+    if replace_only:
+        return _Base("many", toy.frame(many), [_Neighbour(f"replace:{label}", toy.frame([unit, *many[1:]]), 1.0) for label, unit in odd])
+    return _Base("many", toy.frame(many), [_Neighbour(f"add:{label}", toy.frame([*many, unit]), 1.0) for label, unit in odd])
 
 
 def _small_bases(toy: Toy, replace_only: bool) -> Iterator[_Base]:
