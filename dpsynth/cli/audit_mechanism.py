@@ -69,7 +69,10 @@ def command(
     stages = _stages(code.results)
     if stages:
         console.print()
-        console.print(table_of(("stage", "cells#", "noise / declared#", "mu declared#", "mu seen at least#"), stages))
+        headers = ("stage", "cells#", "noise / declared#", "mu declared#", "mu seen at least#")
+        # The smoke tier plays no games, so it has nothing to say of mu.
+        shown = len(headers) if any(row[-1] for row in stages) else 3
+        console.print(table_of(headers[:shown], [row[:shown] for row in stages]))
     console.print(f"\n{verdict}  (an audit can falsify a claim, never certify one)")
     if code.cached:
         note(f"these answers were kept from {code.made}, for the same code, libraries and configuration; --no-cache runs them again")
