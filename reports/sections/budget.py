@@ -18,7 +18,11 @@ def build(evidence: Mapping[str, Any]) -> dict[str, Any]:
         part = ev.mapping(budget.get(key))
         return exact(part.get("epsilon")), exact(part.get("delta"))
 
-    before, this, cap = (ev.number(ev.at(budget, f"{k}.epsilon")) for k in ("before", "this", "cap"))
+    before, this, after, cap = (ev.number(ev.at(budget, f"{k}.epsilon")) for k in ("before", "this", "after", "cap"))
+    # By zCDP a release adds less to the total than it costs alone; the bar shows what it adds.
+    by_rho = ev.at(budget, "after.composition") == "zcdp"
+    if by_rho and before is not None and after is not None:
+        this = max(0.0, after - before)
     facts = [
         ("Population", ev.text(budget.get("population")) or NOT_STATED),
         ("Privacy unit", ev.text(budget.get("unit")) or NOT_STATED),
@@ -28,6 +32,8 @@ def build(evidence: Mapping[str, Any]) -> dict[str, Any]:
         ),
         ("Ledger head", ev.text(budget.get("head")) or NOT_STATED),
     ]
+    if by_rho:
+        facts.append(("Added up by", "zCDP: rhos add up, and their sum is converted at the cap's delta"))
     if (releases := ev.number(ev.at(budget, "before.releases"))) is not None:
         facts.insert(2, ("Earlier releases", num(releases)))
     if (attempt := ev.number(budget.get("attempt"))) is not None:

@@ -190,3 +190,30 @@ def test_a_server_without_fsync_is_refused(tmp_path: Path) -> None:
         server.start()
         with pytest.raises(LedgerError, match="fsync off"):
             Ledger.open(server.url())
+
+
+def test_the_command_line_takes_the_url_and_shows_no_password(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from dpsynth.cli import main
+    from tests.cli.conftest import schema_document, table_text
+
+    def run(*arguments: object) -> tuple[int, str]:
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert "swordfish" not in printed.out + printed.err
+        return code, printed.out + printed.err
+
+    (tmp_path / "t.csv").write_text(table_text(300, 0), encoding="utf-8")
+    (tmp_path / "s.json").write_text(json.dumps(schema_document()), encoding="utf-8")
+    key = ("--ledger", url, "--population", "clinic-patients", "--unit", "person")
+    price = ("--epsilon", "1", "--delta", "1e-6")
+    assert run("ledger", "set-cap", *key, "--epsilon", "1", "--delta", "1e-5")[0] == 0
+    synth = ("synth", tmp_path / "t.csv", "--schema", tmp_path / "s.json", *price, "--synthesizer", "independent", "--ledger", url)
+    assert run(*synth, "--out", tmp_path / "a.csv")[0] == 0
+    code, text = run(*synth, "--out", tmp_path / "b.csv")
+    assert (code, "the cap is 1" in text) == (4, True)
+    assert not (tmp_path / "b.csv").exists()
+    for command in (("show", "--ledger", url), ("show", "--ledger", url, "--history"), ("verify", "--ledger", url)):
+        assert run("ledger", *command)[0] == 0
+    assert run("ledger", "what-if", *key, *price)[0] == 4
