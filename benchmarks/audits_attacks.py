@@ -7,7 +7,6 @@ population and, for the marginal-based one, the marginals that were really measu
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from audits.result import AuditInput, Claim
 from audits.tables import Prepared, cells, flat, prepare
 from benchmarks.audits_generators import COPYING
 from benchmarks.audits_releases import as_audited, columns_of, frame_of
-from benchmarks.records import Records, mean, source_digest
+from benchmarks.records import Records, source_digest
 from benchmarks.tables import UNIT, bundled, latent_classes
 from dpsynth.marginals import CodedTable
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivacyUnit, PrivateData
@@ -44,7 +43,7 @@ _KDE_ROWS = 4000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing in ``--out``, then print AUC and TPR at 1 % FPR of every score on every kind of release."""
+    """Run what is missing in ``--out``, then print AUC and TPR at 1 % FPR of our score and of the best other on every kind of release."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.audits_attacks", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     parser.add_argument("--repeats", type=int, default=5)
@@ -205,15 +204,24 @@ def _indicators(prepared: Prepared, codes: Any) -> Floats:
 
 
 def _print(records: Records) -> None:
+    """A table in Markdown: means over tables and repeats, and how far ours is from the best other by its mean, in standard errors."""
+    lines = []
     for release, _ in releases():
-        for data in ("sipp-401k", "latent"):
-            rows = records.where(release=release, data=data)
-            if not rows:
-                continue
-            names = [name for name, value in rows[0].items() if isinstance(value, dict)]
-            flat_rows = [{f"{name} {k}": row[name][k] for name in names for k in ("auc", "tpr")} for row in rows]
-            line = {name: [round(mean(flat_rows, f"{name} {k}") or 0.0, 3) for k in ("auc", "tpr")] for name in names}
-            print(json.dumps({"release": release, "data": data, "runs": len(rows), **line}))
+        rows = records.where(release=release)
+        if not rows:
+            continue
+        others_there = [name for name, value in rows[0].items() if isinstance(value, dict) and name != "ours"]
+        cells = [f"| {release} "]
+        for figure in ("auc", "tpr"):
+            found = {name: np.array([row[name][figure] for row in rows]) for name in ("ours", *others_there)}
+            best = max(others_there, key=lambda name: float(found[name].mean()))
+            gap = found["ours"] - found[best]
+            error = float(gap.std(ddof=1)) / len(gap) ** 0.5 if len(gap) > 1 else float("nan")
+            cells.append(f"| {found['ours'].mean():.3f} | {found[best].mean():.3f} ({best}) | {gap.mean():+.3f} ± {error:.3f} ")
+        lines.append("".join(cells) + "|")
+    print("| release | AUC, ours | best other | difference | TPR at 1 % FPR, ours | best other | difference |")
+    print("|---|---|---|---|---|---|---|")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
