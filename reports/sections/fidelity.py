@@ -104,7 +104,7 @@ def _usefulness(fidelity: Mapping[str, Any]) -> Figure | None:
         synthetic, real, baseline = (ev.number(task.get(key)) for key in ("train_on_synthetic", "train_on_real", "baseline"))
         others = ev.number(task.get("train_on_control"))
         marks = (
-            *((Mark("box", MUTED, others),) if others is not None else ()),
+            *((Mark("dot", MUTED, others),) if others is not None else ()),
             *(Mark("box", _REAL_MODEL, real), Mark("dot", SYNTHETIC, synthetic), Mark("ring", MUTED, baseline)),
         )
         items.append(Lane(f"{target} ({metric})", num(synthetic), f"of {num(real, '?')}", marks=marks, tone=SYNTHETIC))
@@ -123,7 +123,7 @@ def _usefulness(fidelity: Mapping[str, Any]) -> Figure | None:
             ("ring", MUTED, "baseline"),
             ("dot", SYNTHETIC, "trained on synthetic"),
             ("box", _REAL_MODEL, "trained on real"),
-            ("box", MUTED, "trained on people left out"),
+            ("dot", MUTED, "trained on people left out"),
         ],
         step=32.0,
         columns=("Target", "Score", "Baseline", "Trained on synthetic", "Trained on real", "Trained on people left out"),
@@ -242,6 +242,7 @@ def _lost_most(fidelity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for task in ev.records(fidelity.get("tstr"))[:_MOST_TASKS]:
         worst = ev.mapping(task.get("worst_group"))
         if worst:
-            text = f"{ev.text(task.get('target')) or '?'}, learnt from the release, for {worst.get('field')}: {worst.get('level')}"
+            group = f"{worst.get('field')}: {worst.get('level')}"
+            text = f"{ev.text(task.get('target')) or '?'}, learnt from the release (floor: from the real table), for {group}"
             out.append((text, num(worst.get("train_on_synthetic")), num(worst.get("train_on_real"))))
     return out
