@@ -198,10 +198,13 @@ class Measurement:
     form: str = "marginal"
 
 
-def centred(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The residual of a marginal: the table minus its means along each axis, an orthogonal projection."""
-    for axis in range(table.ndim):
-        table = table - table.mean(axis=axis, keepdims=True)
+def centred(table: npt.NDArray[np.float64], first: int = 0) -> npt.NDArray[np.float64]:
+    """The residual of a marginal: the table minus its means along each axis, an orthogonal projection.
+
+    Axes before ``first`` number tables that are centred apart.
+    """
+    for axis in range(first, table.ndim):
+        table = table - np.add.reduce(table, axis=axis, keepdims=True) / table.shape[axis]
     return table
 
 

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from dpsynth.persons import Persons, draw, longitudinal, rows_per_unit
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import JunctionTree
 from dpsynth.pgm.refine import rake, thin
-from dpsynth.pgm.sampling import sample, told_apart
+from dpsynth.pgm.sampling import Column, sample, told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,19 +50,29 @@ class MarginalEstimate:
 class Refinement:
     """Marginals that rows should agree with beyond what the tree holds, as attribute positions and tables; see `dpsynth.pgm.refine`.
 
-    ``copies`` rows are drawn for each one kept. Tables of more than ``most_rows`` rows are drawn from the tree alone.
+    At most ``copies`` rows are drawn for each one kept, and at most ``most_rows`` in all. Where that leaves no two for one, rows are
+    drawn from the tree alone.
     """
 
     targets: tuple[tuple[tuple[int, ...], npt.NDArray[np.float64]], ...]
-    copies: int = 8
+    copies: int = 16
     passes: int = 2
-    most_rows: int = 400_000
+    most_rows: int = 900_000
 
-    def sample(self, beliefs: Beliefs, rows: int, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
-        """``rows`` merged codes per attribute."""
-        copies = self.copies
-        while copies > 1 and copies * rows > self.most_rows:
-            copies //= 2
+    def applies(self, rows: int) -> bool:
+        """Whether ``rows`` rows can be refined."""
+        return 0 < 2 * rows <= self.most_rows
+
+    def sample(
+        self,
+        beliefs: Beliefs,
+        rows: int,
+        rng: np.random.Generator,
+        told_apart: Callable[[list[Column]], list[Column]],
+        fine_sizes: Sequence[int],
+    ) -> list[Column]:
+        """``rows`` codes per attribute, of ``fine_sizes`` levels; ``told_apart`` turns columns of merged codes into those."""
+        copies = min(self.copies, self.most_rows // rows)
         drawn = sample(beliefs, rows * copies, rng)
         sizes = beliefs.tree.sizes
         fitted = [(axes, beliefs.target(axes)) for axes in beliefs.homes]
@@ -70,7 +80,7 @@ class Refinement:
         inner = sorted(fitted, key=lambda item: -len(item[0]))
         weights = rake(drawn, sizes, [*outside, *inner], self.passes)
         watched = [(axes[0], axes[1]) for axes, _ in [*outside, *inner] if len(axes) == 2]
-        return thin(drawn, sizes, weights, rows, rng, watched)
+        return thin(drawn, sizes, weights, rows, rng, watched, told_apart, fine_sizes)
 
 
 @dataclass(frozen=True)
@@ -127,17 +137,19 @@ class SyntheticModel:
         refined: bool = False,
     ) -> dict[str, Codes]:
         """``rows`` rows from ``beliefs`` over the merged levels, in full levels; ``within`` replaces the weights inside merged levels."""
-        if not refined or self.refinement is None or not 0 < rows <= self.refinement.most_rows:
-            merged = sample(beliefs, rows, rng)
+
+        def apart(merged: list[Column]) -> list[Column]:
+            return [self._apart(name, codes, within, rng) for name, codes in zip(self.domain.names, merged, strict=True)]
+
+        if not refined or self.refinement is None or not self.refinement.applies(rows):
+            fine = apart(sample(beliefs, rows, rng))
         else:
-            merged = self.refinement.sample(beliefs, rows, rng)
-        columns = {}
-        for attribute, codes in zip(self.domain, merged, strict=True):
-            name = attribute.name
-            levels = self.recoding.levels.get(name)
-            fine = codes if levels is None else told_apart(codes, levels, within.get(name, self.within[name]), rng)
-            columns[name] = fine.astype(code_dtype(attribute.size))
-        return columns
+            fine = self.refinement.sample(beliefs, rows, rng, apart, [a.size for a in self.domain])
+        return {a.name: codes.astype(code_dtype(a.size), copy=False) for a, codes in zip(self.domain, fine, strict=True)}
+
+    def _apart(self, name: str, codes: Column, within: Mapping[str, npt.NDArray[np.float64]], rng: np.random.Generator) -> Column:
+        levels = self.recoding.levels.get(name)
+        return codes if levels is None else told_apart(codes, levels, within.get(name, self.within[name]), rng)
 
     def sample_units(self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None) -> Persons:
         """Whole units with about ``rows`` rows together; with ``where`` every one of their rows fulfils it."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dpsynth.model import SyntheticModel
     from dpsynth.schema import Schema
 
-Column = npt.NDArray[np.int64]
+Column = npt.NDArray[np.integer[Any]]
 Weights = npt.NDArray[np.float64]
 
 
@@ -36,7 +36,7 @@ class Persons:
     """Coded rows, rows of one unit together; ``owners`` numbers the unit of each row from 0."""
 
     table: CodedTable
-    owners: Column
+    owners: npt.NDArray[np.int64]
 
 
 def rows_per_unit(model: SyntheticModel, beliefs: Beliefs | None = None) -> float:
@@ -58,7 +58,7 @@ def draw(model: SyntheticModel, beliefs: Beliefs, rows: int, rng: np.random.Gene
 
     units = max(1, round(rows / rows_per_unit(model, beliefs))) if rows else 0
     of_units = dict(zip(domain.unit_axes, sample(beliefs, units, rng, only=domain.unit_axes), strict=True))
-    sizes = fine(counted, of_units[counted]) + 1
+    sizes = fine(counted, of_units[counted]).astype(np.int64) + 1
     owners = np.repeat(np.arange(units, dtype=np.int64), sizes)
     # The first rows of all units are drawn together, then the second rows: low variance over units, independence within a unit.
     ordinals = np.arange(len(owners), dtype=np.int64) - (np.cumsum(sizes) - sizes)[owners]
@@ -66,6 +66,7 @@ def draw(model: SyntheticModel, beliefs: Beliefs, rows: int, rng: np.random.Gene
     merged = sample(beliefs, len(owners), rng, given=given, strata=ordinals)
     columns = {}
     for axis, attribute in enumerate(domain):
+        codes: Column
         if axis == counted:
             codes = sizes[owners] - 1
         elif axis in of_units:

@@ -57,10 +57,15 @@ class Beliefs:
             for i, (separator, parent) in enumerate(zip(tree.separators, tree.parents, strict=True))
         ]
 
-    def update(self, factors: Mapping[Axes, Table]) -> None:
-        """Multiply the distribution by ``factors`` (over the targets' own axis order), renormalise and recalibrate."""
+    def update(self, factors: Mapping[Axes, Table], log_range: float | None = None) -> None:
+        """Multiply the distribution by ``factors`` (over the targets' own axis order), renormalise and recalibrate.
+
+        ``log_range``, if known, is the sum over the factors of the logarithm of their largest by their smallest positive cell.
+        """
         # Many factors that disagree have a product below the range of floats in every cell: their roots are applied one after another.
-        parts = math.ceil(sum(_log_range(factor) for factor in factors.values()) / _LARGEST_RANGE)
+        if log_range is None:
+            log_range = sum(_log_range(factor) for factor in factors.values())
+        parts = math.ceil(log_range / _LARGEST_RANGE)
         if parts > 1:
             factors = {target: factor ** (1.0 / parts) for target, factor in factors.items()}
         for _ in range(max(1, parts)):

@@ -56,7 +56,7 @@ class Contraction:
         """All targets (and tables in between) of ``full``."""
         tables = {self.clique: full}
         for target in self._plan:
-            tables[target] = tables[self._source[target]].sum(axis=self._summed[target])
+            tables[target] = np.add.reduce(tables[self._source[target]], axis=self._summed[target])
         return tables
 
     def multiply(self, full: Table, factors: dict[Axes, Table]) -> None:

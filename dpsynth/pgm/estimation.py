@@ -6,8 +6,10 @@ McKenna, Sheldon and Miklau 2019 (Private-PGM) for the problem; Nesterov momentu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -35,22 +37,6 @@ class Target:
     marginal_weight: float
     residual: Table | None
     residual_weight: float
-
-    def loss_and_gradient(self, mu: Table) -> tuple[float, Table]:
-        """Loss of this clique at model marginal ``mu`` and its gradient in ``mu``. Q is symmetric and idempotent, so Q'(Q mu - y) = Q
-        mu - y.
-        """
-        loss = 0.0
-        gradient = np.zeros_like(mu)
-        if self.marginal is not None:
-            error = mu - self.marginal
-            loss += 0.5 * self.marginal_weight * float(np.vdot(error, error))
-            gradient += self.marginal_weight * error
-        if self.residual is not None:
-            error = centred(mu) - self.residual
-            loss += 0.5 * self.residual_weight * float(np.vdot(error, error))
-            gradient += self.residual_weight * error
-        return loss, gradient
 
     @property
     def cells(self) -> int:
@@ -116,50 +102,130 @@ def fit(
     beliefs = Beliefs(tree, uniform, total, {t.axes for t in targets} | set(warm) | {axes for axes, _ in masks})
     if masks:
         beliefs.update(dict(masks))
-    potentials = {t.axes: np.zeros(tuple(tree.sizes[a] for a in t.axes)) for t in targets} | dict(warm)
     if warm:
         beliefs.update({axes: np.exp(np.maximum(table - table.max(), -_DEEPEST)) for axes, table in warm.items()})
     losses: list[float] = []
     if not targets:
-        return Fitted(beliefs, potentials, ())
+        return Fitted(beliefs, warm, ())
+    stack = Stack(targets, tree.sizes)
+    potentials = stack.flat(warm)
     if not warm:
-        _move(beliefs, potentials, {t.axes: _log_share(t.marginal) for t in targets if len(t.axes) == 1 and t.marginal is not None})
+        potentials = stack.move(
+            beliefs,
+            potentials,
+            stack.flat({t.axes: _log_share(t.marginal) for t in targets if len(t.axes) == 1 and t.marginal is not None}),
+        )
     step = _FIRST_STEP / (total * sum(t.weight for t in targets))
-    previous = best = {t.axes: potentials[t.axes] for t in targets}
+    previous = best = potentials
     momentum, since_restart, failed = 1.0, _SETTLED, False
     best_loss = np.inf
     goal = enough * 0.5 * sum(t.cells for t in targets)
     for _ in range(iterations):
-        loss = 0.0
-        gradients = {}
-        for t in targets:
-            part, gradients[t.axes] = t.loss_and_gradient(beliefs.target(t.axes))
-            loss += part
+        loss, gradient = stack.loss_and_gradient(stack.marginals(beliefs))
         losses.append(loss)
         if loss > best_loss * (1.0 + 1e-7):
             # Back to the best point without momentum. A failure soon after a restart means that the step itself is too long.
             if since_restart < _SETTLED or not failed:
                 step *= 0.7
             failed, momentum, since_restart = True, 1.0, 0
-            _move(beliefs, potentials, best)
+            potentials = stack.move(beliefs, potentials, best)
             previous, best_loss = best, np.inf
             continue
         best_loss = loss
         slow = enough > 0.0 and len(losses) > 40 and since_restart >= 10 and loss > 0.99 * losses[-11]
         if loss <= goal or slow:
             break
-        best = {axes: potentials[axes] for axes in gradients}
+        best = potentials
         since_restart += 1
         if not failed:
             step *= 1.02
         following = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
         push = (momentum - 1.0) / following
         momentum = following
-        stepped = {axes: potentials[axes] - np.clip(step * g, -_LARGEST_STEP, _LARGEST_STEP) for axes, g in gradients.items()}
-        ahead = {axes: table + push * (table - previous[axes]) for axes, table in stepped.items()}
+        stepped = potentials - np.clip(step * gradient, -_LARGEST_STEP, _LARGEST_STEP)
+        ahead = stepped + push * (stepped - previous)
         previous = stepped
-        _move(beliefs, potentials, ahead)
-    return Fitted(beliefs, potentials, tuple(losses))
+        potentials = stack.move(beliefs, potentials, ahead)
+    return Fitted(beliefs, warm | stack.tables(potentials), tuple(losses))
+
+
+class Stack:
+    """The tables of all targets as one vector, so that a step over many small tables is a few passes over one array.
+
+    Targets with residuals come first, equal shapes side by side: those are centred together.
+    """
+
+    def __init__(self, targets: Sequence[Target], sizes: Sequence[int]) -> None:
+        def shape(t: Target) -> tuple[int, ...]:
+            return tuple(sizes[a] for a in t.axes)
+
+        self.targets = sorted(targets, key=lambda t: (t.residual is None, shape(t)))
+        shapes = [shape(t) for t in self.targets]
+        self._lengths = np.array([math.prod(s) for s in shapes], dtype=np.int64)
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._slots = [
+            (t.axes, slice(int(start), int(start + length)), s)
+            for t, start, length, s in zip(self.targets, self._starts, self._lengths, shapes, strict=True)
+        ]
+        residuals = [t for t in self.targets if t.residual is not None]
+        self._residual_cells = int(self._lengths[: len(residuals)].sum())
+        self._groups: list[tuple[slice, tuple[int, ...]]] = []
+        place = 0
+        for of_shape, members in groupby(shapes[: len(residuals)]):
+            count = len(list(members))
+            stop = place + count * math.prod(of_shape)
+            self._groups.append((slice(place, stop), (count, *of_shape)))
+            place = stop
+        blank = [np.zeros(s) for s in shapes]
+        self._marginal = self._joined([b if t.marginal is None else t.marginal for t, b in zip(self.targets, blank, strict=True)])
+        self._residual = self._joined([t.residual for t in residuals if t.residual is not None])
+        self._marginal_weight = np.repeat([t.marginal_weight for t in self.targets], self._lengths)
+        self._residual_weight = np.repeat([t.residual_weight for t in residuals], self._lengths[: len(residuals)])
+
+    @staticmethod
+    def _joined(tables: Sequence[Table]) -> Table:
+        return np.concatenate([table.ravel() for table in tables]) if tables else np.zeros(0)
+
+    def flat(self, tables: Mapping[Axes, Table]) -> Table:
+        """One vector of ``tables``; a target that is not among them is zero."""
+        vector = np.zeros(int(self._lengths.sum()))
+        for axes, place, shape in self._slots:
+            if axes in tables:
+                vector[place].reshape(shape)[...] = tables[axes]
+        return vector
+
+    def tables(self, vector: Table) -> dict[Axes, Table]:
+        """Views of ``vector``, one per target."""
+        return {axes: vector[place].reshape(shape) for axes, place, shape in self._slots}
+
+    def marginals(self, beliefs: Beliefs) -> Table:
+        """The model's marginals over all targets."""
+        return self.flat({axes: beliefs.target(axes) for axes, _, _ in self._slots})
+
+    def loss_and_gradient(self, mu: Table) -> tuple[float, Table]:
+        """Loss at model marginals ``mu`` and its gradient there. Q is symmetric and idempotent, so Q'(Q mu - y) = Q mu - y."""
+        error = mu - self._marginal
+        gradient = self._marginal_weight * error
+        loss = 0.5 * float(np.dot(gradient, error))
+        if self._residual_cells:
+            off = np.empty(self._residual_cells)
+            for place, shape in self._groups:
+                off[place] = centred(mu[place].reshape(shape), first=1).ravel()
+            off -= self._residual
+            part = self._residual_weight * off
+            gradient[: self._residual_cells] += part
+            loss += 0.5 * float(np.dot(part, off))
+        return loss, gradient
+
+    def move(self, beliefs: Beliefs, potentials: Table, to: Table) -> Table:
+        """Bring ``beliefs`` from the log-potentials ``potentials`` to ``to``; the potentials that were reached."""
+        change = to - potentials
+        change -= np.repeat(np.maximum.reduceat(change, self._starts), self._lengths)
+        np.maximum(change, -_DEEPEST, out=change)
+        depth = -float(np.minimum.reduceat(change, self._starts).sum())
+        beliefs.update(self.tables(np.exp(change)), depth)
+        # What was applied, so that potentials and beliefs agree; a constant on all cells changes nothing.
+        return potentials + change
 
 
 def _log_share(values: Table) -> Table:
@@ -167,15 +233,3 @@ def _log_share(values: Table) -> Table:
     raised: Table = np.maximum(values, 0.5)
     logs: Table = np.log(raised / raised.sum())
     return logs
-
-
-def _move(beliefs: Beliefs, potentials: dict[Axes, Table], to: Mapping[Axes, Table]) -> None:
-    """Bring beliefs and ``potentials`` to the log-potentials ``to``."""
-    factors = {}
-    for axes, table in to.items():
-        change = table - potentials[axes]
-        bounded = np.maximum(change - change.max(), -_DEEPEST)
-        factors[axes] = np.exp(bounded)
-        # What was applied, so that potentials and beliefs agree; a constant on all cells changes nothing.
-        potentials[axes] = potentials[axes] + bounded
-    beliefs.update(factors)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 Axes = tuple[int, ...]
 
@@ -162,10 +163,12 @@ def _assemble(sizes: Sequence[int], masks: list[int]) -> JunctionTree:
     )
 
 
-def _bits(mask: int) -> list[int]:
+@lru_cache(maxsize=1 << 15)
+def _bits(mask: int) -> tuple[int, ...]:
+    """Positions of the bits set; the same masks come again and again."""
     found = []
     while mask:
         low = mask & -mask
         found.append(low.bit_length() - 1)
         mask ^= low
-    return found
+    return tuple(found)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from dpsynth.model import SyntheticModel
 from dpsynth.privacy import PrivacyBudget, PrivateData
-from dpsynth.synthesizers.adaptive import Adaptive
+from dpsynth.synthesizers.adaptive import TOO_LITTLE, Adaptive
 from dpsynth.synthesizers.aim import Aim
 from dpsynth.synthesizers.independent import Independent
 from dpsynth.synthesizers.mst import Mst
@@ -30,17 +30,15 @@ SYNTHESIZERS: dict[str, type[Synthesizer]] = {
     "mst": Mst,
 }
 
-# Below this many noise-free records per column, one-ways alone have the lower error: see docs/algorithms.md.
-_TOO_SMALL = 18.0
-
 
 def choose(rows: int | None, columns: int, max_rows: int, budget: PrivacyBudget, *, fast: bool = False) -> Synthesizer:
     """What ``auto`` means, from public numbers.
 
     `Independent` when ``rows`` * sqrt(2 rho) / ``max_rows`` is under 18 per column, else `Adaptive`.
-    Without a declared number of rows it is `Adaptive`, which copes. ``fast`` leaves out the refinement of rows.
+    Without a declared number of rows it is `Adaptive`, which applies the same rule to a noisy count. ``fast`` leaves out the
+    refinement of rows.
     """
-    if rows is not None and rows * math.sqrt(2.0 * budget.rho) / max_rows < _TOO_SMALL * columns:
+    if rows is not None and rows * math.sqrt(2.0 * budget.rho) / max_rows < TOO_LITTLE * columns:
         return Independent()
     return Adaptive(refine=not fast)
 

@@ -24,6 +24,7 @@ from dpsynth.pgm.junction_tree import JunctionTree, junction_tree, tree_cells
 from dpsynth.pgm.pairs import all_pairs
 from dpsynth.privacy import PrivateData
 from dpsynth.synthesizers.expected_error import effective_cells
+from dpsynth.synthesizers.independent import one_ways_alone
 from dpsynth.synthesizers.levels import coarsen, resolution
 from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way, settled
 
@@ -32,10 +33,14 @@ _ALL = 1.0 - 1e-12
 
 # Below this x noise rules: fits stop early, no residual form, no refinement. Chosen on the development tables of docs/algorithms.md.
 _LITTLE = 1e3
+# Below this x per column the noise of a pair is of the size of the strongest dependence one can expect: one-ways take the whole budget.
+TOO_LITTLE = 18.0
 # Shares of the budget: for a first guess of the total, and for marginals of three columns inside the tree.
 TOTAL_SHARE, TRIPLES_SHARE = 0.004, 0.12
-# A pair beyond the tree is measured if its error is this many times what noise will make of it; at most this many per column.
+# A pair beyond the tree is measured if its error is this many times what noise will make of it, up to so many per column; after those, the
+# second number counts, up to so many.
 _WORTH, _BEYOND_PER_COLUMN = 1.5, 2
+_MUCH, _MOST_PER_COLUMN = 4.0, 6
 # Fits stop when the loss is this share of what the truth would have, for little and for enough data; stopping early regularises.
 _ENOUGH_LITTLE, _ENOUGH = 0.87, 0.5
 _ROUND_ITERATIONS, _FINAL_ITERATIONS = 80, 600
@@ -69,7 +74,13 @@ class Adaptive:
         private = private.discretised(self.bins_share * private.rho_left)
         if self.fits_jointly(private.domain):
             return self._fit_joint(private, progress)
-        return _Run(self, private, progress).result()
+        # Half a percent of the budget tells which regime this is.
+        rho = private.rho_left
+        guess = float(private.total(TOTAL_SHARE * rho).values)
+        x = max(1.0, guess) * math.sqrt(2.0 * rho) / private.unit.mass
+        if x < TOO_LITTLE * len(private.domain):
+            return one_ways_alone(private, self.name, self.tree_limit)
+        return _Run(self, private, rho, x, progress).result()
 
     def fits_jointly(self, domain: Domain) -> bool:
         """Whether the whole joint is one table, so that nothing needs to be selected."""
@@ -140,12 +151,12 @@ class _Candidate:
 class _Run:
     """One fit: the measurements so far and the model they imply."""
 
-    def __init__(self, recipe: Adaptive, private: PrivateData, progress: Progress | None) -> None:
+    def __init__(self, recipe: Adaptive, private: PrivateData, rho: float, guessed_x: float, progress: Progress | None) -> None:
         self.recipe = recipe
         self.full = private
         self.progress = progress
-        self.rho = private.rho_left
-        self.one_ways, self.total = self._one_ways()
+        self.rho = rho
+        self.one_ways, self.total = self._one_ways(guessed_x)
         self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.mass
         self.limit = int(recipe.tree_limit * min(_LIMIT_GROWS_TO, max(1.0, math.sqrt(self.x / _LIMIT_GROWS_FROM))))
         bins = resolution(private.domain, self.x, recipe.tree_limit)
@@ -220,10 +231,8 @@ class _Run:
             targets.append(((a, b), trust * on_simplex(values, self.total) + (1.0 - trust) * model))
         return tuple(targets)
 
-    def _one_ways(self) -> tuple[list[Measurement], float]:
-        """Their share falls with x; x needs a total, so a first guess of the total takes a hundredth of the share at its largest."""
-        guess = float(self.full.total(TOTAL_SHARE * self.rho).values)
-        x = max(1.0, guess) * math.sqrt(2.0 * self.rho) / self.full.unit.mass
+    def _one_ways(self, x: float) -> tuple[list[Measurement], float]:
+        """Their share falls with x."""
         one_ways = measure_one_ways(self.full, one_way_share(x) * self.rho)
         return one_ways, estimate_total(self.full, one_ways)
 
@@ -304,7 +313,8 @@ class _Run:
         """The best candidates that did not fit the tree and are worth their noise."""
         taken = {c.clique for c in picked}
         worth = [c for c in candidates if c.clique not in taken and c.error > _WORTH * c.noise]
-        return worth[: _BEYOND_PER_COLUMN * len(self.domain)]
+        few, most = _BEYOND_PER_COLUMN * len(self.domain), _MOST_PER_COLUMN * len(self.domain)
+        return [*worth[:few], *(c for c in worth[few:] if c.error > _MUCH * c.noise)][:most]
 
     def _fits(self, more: Sequence[Clique]) -> bool:
         edges = [[self.index[name] for name in edge] for edge in [*self.edges, *more]]

@@ -13,17 +13,20 @@ import numpy.typing as npt
 from dpsynth.marginals import Attribute, Domain, Measurement, Recoding
 from dpsynth.synthesizers.one_way import rare_as_one, settled
 
+# Records above the noise count for one column in this many: the budget of the pairs is shared by about as many as there are columns.
+_SHARED_BY = 14.0
+
 
 def resolution(domain: Domain, x: float, limit: int) -> int:
-    """Bins per column: ``x``^(1/3), which balances noise against resolution, but no more than lets triples of columns fit ``limit``
-    cells.
+    """Bins per column: (14 x / columns)^(1/3), which balances noise against resolution, but no more than lets triples of columns fit
+    ``limit`` cells.
     """
     largest = 4
     for k in range(4, 2049):
         if sum(min(a.size, k) ** 3 for a in domain) > limit:
             break
         largest = k
-    return max(4, min(round(math.cbrt(x)), largest))
+    return max(4, min(round(math.cbrt(x * _SHARED_BY / len(domain))), largest))
 
 
 def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int, sigmas: float = 3.0) -> Recoding:

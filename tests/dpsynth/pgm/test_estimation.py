@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize
 
 from dpsynth.marginals import Measurement, centred
-from dpsynth.pgm.estimation import Target, combine, fit
+from dpsynth.pgm.estimation import Stack, Target, combine, fit
 from dpsynth.pgm.junction_tree import junction_tree
 from dpsynth.synthesizers.one_way import on_simplex
 from tests.dpsynth.pgm.joints import calibrated, joint_of, marginal_of
@@ -133,7 +133,9 @@ def test_the_fit_reaches_the_optimum_that_another_solver_finds(
 
 
 def _combined_loss(mu: npt.NDArray[np.float64], measurements: Sequence[Measurement]) -> float:
-    return sum(t.loss_and_gradient(marginal_of(mu, t.axes))[0] for t in combine(measurements, INDEX))
+    targets = combine(measurements, INDEX)
+    stack = Stack(targets, mu.shape)
+    return stack.loss_and_gradient(stack.flat({t.axes: marginal_of(mu, t.axes) for t in targets}))[0]
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=[p[0] for p in PROBLEMS])
@@ -178,18 +180,34 @@ def test_combining_keeps_precision_and_forms_apart() -> None:
     np.testing.assert_allclose(target.residual, centred(tables[2] + tables[3]) / 2.0)
 
 
-@pytest.mark.parametrize("which", ["marginal", "residual", "both"])
-def test_the_gradient_is_that_of_the_loss(which: str) -> None:
+def test_the_loss_is_the_sum_over_targets_and_the_gradient_is_that_of_the_loss() -> None:
     rng = np.random.default_rng(1)
-    marginal = rng.normal(size=(2, 3)) if which != "residual" else None
-    residual = centred(rng.normal(size=(2, 3))) if which != "marginal" else None
-    target = Target((0, 1), marginal, 0.7, residual, 1.3)
-    mu = rng.normal(size=(2, 3))
-    _, gradient = target.loss_and_gradient(mu)
-    for cell in np.ndindex(2, 3):
-        step = np.zeros((2, 3))
+    sizes = (2, 3, 2, 3)
+    asked = [((0, 1), "both"), ((1,), "marginal"), ((2, 3), "residual"), ((0, 1, 2), "residual"), ((0, 2), "marginal"), ((0, 3), "both")]
+    targets = []
+    for i, (axes, which) in enumerate(asked):
+        shape = tuple(sizes[a] for a in axes)
+        marginal = rng.normal(size=shape) if which != "residual" else None
+        residual = centred(rng.normal(size=shape)) if which != "marginal" else None
+        weights = (0.7 + i if which != "residual" else 0.0, 1.3 + i if which != "marginal" else 0.0)
+        targets.append(Target(axes, marginal, weights[0], residual, weights[1]))
+    stack = Stack(targets, sizes)
+    tables = {t.axes: rng.normal(size=tuple(sizes[a] for a in t.axes)) for t in targets}
+    mu = stack.flat(tables)
+    for axes, table in stack.tables(mu).items():
+        np.testing.assert_array_equal(table, tables[axes])
+    loss, gradient = stack.loss_and_gradient(mu)
+    expected = 0.0
+    for t in targets:
+        if t.marginal is not None:
+            expected += 0.5 * t.marginal_weight * float(((tables[t.axes] - t.marginal) ** 2).sum())
+        if t.residual is not None:
+            expected += 0.5 * t.residual_weight * float(((centred(tables[t.axes]) - t.residual) ** 2).sum())
+    assert loss == pytest.approx(expected)
+    for cell in range(len(mu)):
+        step = np.zeros(len(mu))
         step[cell] = 1e-5
-        up, down = (target.loss_and_gradient(mu + sign * step)[0] for sign in (1, -1))
+        up, down = (stack.loss_and_gradient(mu + sign * step)[0] for sign in (1, -1))
         assert gradient[cell] == pytest.approx((up - down) / 2e-5, abs=1e-6)
 
 

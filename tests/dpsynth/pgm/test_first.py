@@ -110,6 +110,6 @@ def test_rows_of_one_person_are_independent_even_where_it_stands_alone() -> None
     alike = systematic_groups(groups, even, rng).reshape(-1, 2)
     assert np.all(alike.sum(axis=1) == 1)
     free = systematic_groups(groups, even, rng, np.tile([0, 1], 20_000)).reshape(-1, 2)
-    both = np.bincount(free.sum(axis=1), minlength=3) / 20_000
+    both = np.bincount(free.sum(axis=1, dtype=np.int64), minlength=3) / 20_000
     # Binomial shares 1/4, 1/2, 1/4 within 5 standard deviations.
     np.testing.assert_allclose(both, [0.25, 0.5, 0.25], atol=5 * 0.5 / 20_000**0.5)

@@ -20,7 +20,7 @@ from dpsynth.schema import Schema
 from dpsynth.synthesizers import SYNTHESIZERS
 from tests.dpsynth.synthesizers.hooks import Frozen, Recording, recipe
 
-BUDGET = PrivacyBudget(4.0, 1e-6)
+BUDGET = PrivacyBudget(6.0, 1e-6)
 UNITS = 200
 MAX_ROWS = 3
 Row = tuple[Any, ...]
