@@ -19,7 +19,7 @@ from dpsynth.errors import ConfigError, InputError
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
 from dpsynth.privacy.ledger import Ledger, Reservation
 from dpsynth.schema import Schema, Unit
-from dpsynth.synthesizers import SYNTHESIZERS, Adaptive, Synthesizer, choose
+from dpsynth.synthesizers import SYNTHESIZERS, Adaptive, Aim, Synthesizer, choose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,15 +253,19 @@ def fit(
     delta: float,
     synthesizer: str | Synthesizer = "auto",
     fast: bool = False,
+    target: str | None = None,
     rows: int | None = None,
     ledger: str | Path | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
-    """A model under (``epsilon``, ``delta``), charged to ``ledger`` but neither audited nor gated: for use inside the house."""
+    """A model under (``epsilon``, ``delta``), charged to ``ledger`` but neither audited nor gated: for use inside the house.
+
+    ``target`` names a column whose relations matter most, such as what a model will be trained to predict (`Adaptive` and `Aim`).
+    """
     schema = _schema(schema)
     budget = PrivacyBudget(epsilon, delta)
-    recipe = _recipe(synthesizer, schema, budget, fast=fast)
+    recipe = _recipe(synthesizer, schema, budget, fast=fast, target=target)
     if rows is not None and rows < 1:
         raise ConfigError(f"rows={rows} must be >= 1")
     step = _Stages(progress)
@@ -282,6 +286,7 @@ def synthesize(
     delta: float,
     synthesizer: str | Synthesizer = "auto",
     fast: bool = False,
+    target: str | None = None,
     rows: int | None = None,
     ledger: str | Path | None = None,
     seed: int | None = None,
@@ -295,6 +300,7 @@ def synthesize(
         delta=delta,
         synthesizer=synthesizer,
         fast=fast,
+        target=target,
         rows=rows,
         ledger=ledger,
         seed=seed,
@@ -376,18 +382,28 @@ def _schema(schema: Schema | str | Path) -> Schema:
     return schema if isinstance(schema, Schema) else Schema.read(schema)
 
 
-def _recipe(synthesizer: str | Synthesizer, schema: Schema, budget: PrivacyBudget, *, fast: bool = False) -> Synthesizer:
+def _recipe(
+    synthesizer: str | Synthesizer, schema: Schema, budget: PrivacyBudget, *, fast: bool = False, target: str | None = None
+) -> Synthesizer:
     if not isinstance(synthesizer, str):
-        return synthesizer
-    if synthesizer == "auto":
-        return choose(schema.rows, len(schema.modelled), 1 if schema.unit.by_person else schema.unit.max_rows, budget, fast=fast)
-    if fast and synthesizer == Adaptive.name:
-        return Adaptive(refine=False)
-    if fast:
-        raise ConfigError(f"fast=True goes with synthesizer auto or adaptive, not {synthesizer!r}")
-    if synthesizer not in SYNTHESIZERS:
+        recipe = synthesizer
+    elif synthesizer == "auto":
+        recipe = choose(schema.rows, len(schema.modelled), 1 if schema.unit.by_person else schema.unit.max_rows, budget, fast=fast)
+        if target is not None and not isinstance(recipe, Adaptive):
+            raise ConfigError(f"target={target!r}: the budget is too small for relations between columns; leave the target out")
+    elif synthesizer not in SYNTHESIZERS:
         raise ConfigError(f"synthesizer={synthesizer!r} must be one of auto, {', '.join(SYNTHESIZERS)}")
-    return SYNTHESIZERS[synthesizer]()
+    elif fast and synthesizer != Adaptive.name:
+        raise ConfigError(f"fast=True goes with synthesizer auto or adaptive, not {synthesizer!r}")
+    else:
+        recipe = Adaptive(refine=False) if fast else SYNTHESIZERS[synthesizer]()
+    if target is None:
+        return recipe
+    if not isinstance(recipe, Adaptive | Aim):
+        raise ConfigError(f"target={target!r} goes with synthesizer auto, adaptive or aim, not {recipe.name!r}")
+    if target not in {f.name for f in schema.modelled} - set(schema.derived):
+        raise ConfigError(f"target={target!r} must be a column of the schema that is modelled")
+    return replace(recipe, target=target)
 
 
 def _cohort(schema: Schema) -> Cohort:

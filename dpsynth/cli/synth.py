@@ -35,6 +35,9 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ends in .parquet or .csv.")],
     synthesizer: Synthesizer = "auto",
     fast: Annotated[bool, typer.Option("--fast", help="Skip the refinement of rows: half the time, a little more error.")] = False,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COLUMN", help="The column whose relations to the others matter most.")
+    ] = None,
     rows: Rows = None,
     model: Annotated[Path | None, typer.Option("--model", metavar="FILE", help="Also save the fitted model.")] = None,
     ledger: LedgerPath = None,
@@ -57,6 +60,7 @@ def command(
             delta=delta,
             synthesizer=synthesizer,
             fast=fast,
+            target=target,
             rows=rows,
             ledger=ledger,
             seed=seed,

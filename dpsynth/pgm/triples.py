@@ -15,7 +15,7 @@ from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.contraction import Table
 from dpsynth.pgm.junction_tree import Axes
 
-# Conditionals kept for later marginals, in cells; beyond this they are computed again.
+# Conditionals and sums kept for later marginals, in cells; beyond this they are computed again.
 _KEPT_CELLS = 4_000_000
 
 
@@ -135,8 +135,12 @@ class TreeMarginals:
         """Marginal of one clique table, from the smallest one at hand that contains it."""
         keep = frozenset(wanted)
         known = self._sums[clique]
-        if keep not in known:
-            axes, table = known[min((held for held in known if keep <= held), key=lambda held: known[held][1].size)]
-            summed = np.asarray(table.sum(axis=tuple(i for i, a in enumerate(axes) if a not in keep)))
-            known[keep] = (tuple(a for a in axes if a in keep), summed)
-        return known[keep]
+        if keep in known:
+            return known[keep]
+        axes, table = known[min((held for held in known if keep <= held), key=lambda held: known[held][1].size)]
+        summed = np.asarray(table.sum(axis=tuple(i for i, a in enumerate(axes) if a not in keep)))
+        found = (tuple(a for a in axes if a in keep), summed)
+        if summed.size <= self._room:
+            known[keep] = found
+            self._room -= summed.size
+        return found

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.constraints.support import kept_apart, support_of
+from dpsynth.errors import ConfigError
 from dpsynth.marginals import Clique, Domain, Measurement, Recoding, centred, residual_norm
 from dpsynth.model import Refinement, SyntheticModel
 from dpsynth.pgm.estimation import Fitted, combine, fit
@@ -58,7 +59,7 @@ def one_way_share(x: float) -> float:
 @dataclass(frozen=True)
 class Adaptive:
     """``tree_limit`` bounds the cells of the model, hence memory and time. ``refine`` measures pairs beyond the tree and fits rows to
-    them.
+    them. Errors of marginals that hold the column ``target`` count ``emphasis`` times.
     """
 
     refine: bool = True
@@ -66,11 +67,19 @@ class Adaptive:
     bins_share: float = 0.1
     score_share: float = 0.08
     rounds: int = 3
+    target: str | None = None
+    emphasis: float = 2.0
 
     name = "adaptive"
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.emphasis) and self.emphasis > 0.0):
+            raise ConfigError(f"emphasis={self.emphasis!r} must be > 0")
+
     def fit(self, private: PrivateData, progress: Progress | None = None) -> SyntheticModel:
         """A junction-tree model of ``private``, spending all of its budget."""
+        if self.target is not None and self.target not in private.domain:
+            raise ConfigError(f"target={self.target!r} must be a column of the schema that is modelled")
         private = private.discretised(self.bins_share * private.rho_left)
         if self.fits_jointly(private.domain):
             return self._fit_joint(private, progress)
@@ -129,18 +138,24 @@ class Adaptive:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A marginal that could be measured: its noisy error, its price (s n_eff)^(2/3), by which budget is shared and error is ranked, and the
-    error that noise will leave.
+    """A marginal that could be measured: its noisy error, its price (s n_eff)^(2/3), by which error is ranked, the error that noise will
+    leave, and how much its error counts.
     """
 
     clique: Clique
     error: float
     price: float
     noise: float
+    emphasis: float = 1.0
 
     @property
     def rank(self) -> float:
-        return self.error / self.price
+        return self.emphasis * self.error / self.price
+
+    @property
+    def share(self) -> float:
+        """Of the budget: what minimises the sum of emphasis times noise is (emphasis s n_eff)^(2/3)."""
+        return float(self.emphasis ** (2.0 / 3.0)) * self.price
 
     @property
     def trust(self) -> float:
@@ -279,7 +294,8 @@ class _Run:
             sigma = self.private.unit.vector_sensitivity(norm) / math.sqrt(2.0 * budget / expected)
             cells = effective_cells(table, sigma)
             noise = math.sqrt(2.0 / math.pi) * sigma * cells
-            found.append(_Candidate(clique, error, (norm * cells) ** (2.0 / 3.0), noise))
+            emphasis = self.recipe.emphasis if self.recipe.target in clique else 1.0
+            found.append(_Candidate(clique, error, (norm * cells) ** (2.0 / 3.0), noise, emphasis))
         return sorted(found, key=lambda c: -c.rank)
 
     def _forest(self, candidates: list[_Candidate]) -> list[_Candidate]:
@@ -321,14 +337,14 @@ class _Run:
         return tree_cells(self.sizes, [*self.support.cliques, *edges], self.domain.unit_axes) <= self.limit
 
     def _measure(self, picked: list[_Candidate], budget: float, stage: str, beyond: Sequence[_Candidate] = ()) -> None:
-        """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their price, and refit from where the model
+        """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their share, and refit from where the model
         stands.
         """
         if not picked and not beyond:
             return
-        scale = budget * _ALL / sum(c.price for c in [*picked, *beyond])
+        scale = budget * _ALL / sum(c.share for c in [*picked, *beyond])
         for place, candidate in enumerate([*picked, *beyond]):
-            rho = candidate.price * scale
+            rho = candidate.share * scale
             if self._as_residual(candidate.clique):
                 m = self.private.measure_residual(candidate.clique, rho, f"{stage}_residual")
             else:
