@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dpsynth.cli.console import emit
+from dpsynth.cli.disclosure import check_disclosure
 from dpsynth.cli.options import AsJson, Disclose, Disclosure, Force, PolicyName, WaiversPath
 from dpsynth.cli.tables import check_free, write_text
 
@@ -50,6 +51,8 @@ def command(
     """Decide whether a release may leave under a policy: 0 permitted, 1 denied, 3 indeterminate."""
     import policies
 
+    # With --json the findings go to stdout even beside a file.
+    check_disclosure(disclosure, None if as_json else out)
     if out is not None:
         check_free(out, force)
     decision = policies.evaluate(
@@ -64,7 +67,7 @@ def command(
         return decision.exit_code
     text = policies.render(decision, style.value, disclosure=disclosure.value)
     if out is not None:
-        write_text(text, out)
+        write_text(text, out, private=disclosure is Disclosure.REVIEWER)
         if as_json:
             emit(decision.to_dict(disclosure.value))
     else:

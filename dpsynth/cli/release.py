@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dpsynth.cli import outcome
+from dpsynth.cli.disclosure import check_disclosure
 from dpsynth.cli.options import (
     AsJson,
     AuditTier,
@@ -91,6 +92,7 @@ def command(
     """Synthesize under a privacy budget, attack the result, and release it only if the policy permits."""
     from dpsynth import pipeline
 
+    check_disclosure(disclosure)
     with Stages() as progress:
         result = pipeline.release(
             source(data, delimiter),

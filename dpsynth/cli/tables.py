@@ -86,9 +86,11 @@ def _csv(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], N
         yield write
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write ``text`` as UTF-8."""
+def write_text(text: str, path: Path, *, private: bool = False) -> None:
+    """Write ``text`` as UTF-8; ``private`` is for its owner's eyes alone."""
     with whole(path) as draft:
+        if private:
+            draft.touch(mode=0o600)
         draft.write_text(text, encoding="utf-8")
 
 
