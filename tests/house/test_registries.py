@@ -47,7 +47,7 @@ def test_every_synthesizer_is_registered_under_its_own_name() -> None:
 
 
 def test_every_command_module_is_registered() -> None:
-    helpers = {"app", "broken", "console", "exits", "options", "outcome", "progress", "tables"}
+    helpers = {"app", "broken", "console", "disclosure", "exits", "options", "outcome", "progress", "tables"}
     written = {name.rsplit(".", 1)[1] for name in modules("dpsynth") if name.startswith("dpsynth.cli.")}
 
     assert written - helpers == {name.replace("-", "_") for name in (*app.COMMANDS, *app.GROUPS)}
