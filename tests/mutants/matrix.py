@@ -50,7 +50,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """The matrix, then the harmless changes, as Markdown."""
     lines = [
         f"Epsilon {EPSILON:g}, delta {DELTA:g}. A cell names the mechanisms on which that audit contradicted the release; `all` is all "
-        "that the defect touches.\n",
+        "that it was planted in.\n",
         "| defect | on | " + " | ".join(AUDITS) + " | seconds |",
         "|---|---|" + "---|" * len(AUDITS) + "---|",
     ]
@@ -61,7 +61,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         cells = [_cell(mine, audit) for audit in AUDITS]
         seconds = sorted(row["seconds"] for row in mine if row["seconds"] is not None)
         spread = "" if not seconds else f"{seconds[0]:.1f} to {seconds[-1]:.1f}" if len(seconds) > 1 else f"{seconds[0]:.1f}"
-        on = "all four" if len(change.mechanisms) == len(ALL) else ", ".join(change.mechanisms)
+        on = ", ".join(mechanism for mechanism in change.mechanisms if any(row["mechanism"] == mechanism for row in mine))
         missed = "" if all(row["good"] for row in mine) else " **missed**"
         lines.append(f"| {change.name}{missed} | {on} | {' | '.join(cells)} | {spread} |")
     harmless = [row for row in rows if not row["defect"]]
