@@ -39,7 +39,11 @@ def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int
         if codes is not None and int(codes.max()) + 1 < attribute.size:
             levels[attribute.name] = codes
     # Nominal columns with a public hierarchy merge inside its groups.
-    grouped = {a.name: rare_as_one(m.values, sigmas * m.stddev, a.parents) for a, m in zip(domain, one_ways, strict=True) if a.parents}
+    grouped = {
+        a.name: rare_as_one(m.values, sigmas * m.stddev, a.parents)
+        for a, m in zip(domain, one_ways, strict=True)
+        if a.parents and not a.ordered
+    }
     return Recoding({**levels, **{name: codes for name, codes in grouped.items() if codes is not None}})
 
 

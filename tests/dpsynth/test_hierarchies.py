@@ -99,6 +99,10 @@ def test_adaptive_coarsens_inside_groups_too() -> None:
     domain = Domain((Attribute("c", 7, parents=(0, 0, 0, 0, 1, 1, 2)),))
     one_way = Measurement(("c",), np.array([90.0, 6.0, 6.0, 6.0, 1.0, 0.0, 5.0]), 10.0 / 3.0)
     assert coarsen(domain, [one_way], 114.0, 4).levels["c"].tolist() == [0, 1, 1, 1, 2, 2, 2]
+    # An ordered column keeps its order: its bins are runs of levels.
+    ordered = Domain((Attribute("c", 7, ordered=True, parents=(0, 1, 0, 1, 0, 1, 0)),))
+    codes = coarsen(ordered, [one_way], 114.0, 4).levels["c"]
+    assert np.all(np.diff(codes) >= 0)
 
 
 def _codes_table(rows: int) -> pd.DataFrame:
