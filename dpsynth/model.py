@@ -25,6 +25,7 @@ from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import JunctionTree
 from dpsynth.pgm.refine import rake, thin
 from dpsynth.pgm.sampling import Column, sample, told_apart
+from dpsynth.standard_errors import Merged, standard_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,8 +210,8 @@ class SyntheticModel:
         """Counts over ``columns``, in that order, with a standard error for each."""
         names = tuple(columns)
         values = self._full_marginal(names)
-        error = self._standard_error(set(names))
-        return MarginalEstimate(names, values, np.full(values.shape, error))
+        merged = {name: Merged(self.recoding.levels[name], self.shares_within(name)) for name in names if name in self.recoding.levels}
+        return MarginalEstimate(names, values, standard_errors(names, values, self.domain, self.measurements, merged))
 
     def explain(self) -> list[dict[str, Any]]:
         """What was measured, and how noisily: one entry per measurement, strongest first."""
@@ -306,22 +307,6 @@ class SyntheticModel:
                 table = np.take(table, levels, axis=axis) * inside.reshape([-1 if i == axis else 1 for i in range(table.ndim)])
         ordered = [self.domain.names[a] for a in attributes]
         return table.transpose([ordered.index(name) for name in names])
-
-    def _standard_error(self, wanted: set[str]) -> float:
-        """Noise of one cell of the best answer a single measurement gives: stddev times the square root of the cells it sums.
-
-        Where no measurement covers the columns, the noise of a product of its parts is at most that of its noisiest part, which is used.
-        """
-        if not wanted:
-            return min((m.stddev * math.sqrt(m.values.size) for m in self.measurements if m.form == "marginal"), default=0.0)
-        covering = [
-            m.stddev * math.sqrt(self.domain.cells([c for c in m.clique if c not in wanted]))
-            for m in self.measurements
-            if wanted <= set(m.clique) and m.form == "marginal"
-        ]
-        if covering:
-            return min(covering)
-        return max(self._standard_error({name}) for name in wanted) if len(wanted) > 1 else math.inf
 
 
 def load(path: str | Path | IO[bytes]) -> SyntheticModel:

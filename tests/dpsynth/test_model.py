@@ -17,11 +17,13 @@ import pytest
 
 from dpsynth.encode import Encoder
 from dpsynth.errors import ConfigError, InputError
-from dpsynth.marginals import Attribute, Domain, Measurement, Recoding, count
+from dpsynth.marginals import Attribute, CodedTable, Domain, Measurement, Recoding, count
 from dpsynth.model import SyntheticModel, load
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import junction_tree
+from dpsynth.privacy import PrivacyBudget, PrivacyUnit, PrivateData
 from dpsynth.schema import Schema
+from dpsynth.synthesizers import Adaptive
 from tests.dpsynth.pgm.joints import calibrated, joint_of, marginal_of
 
 TRANSCRIPT = {"$schema": "dpsynth.transcript/1", "events": [{"kind": "gaussian", "rho": 0.1}]}
@@ -309,8 +311,49 @@ def test_the_standard_error_is_that_of_the_best_single_measurement() -> None:
     np.testing.assert_allclose(model.marginal(["a"]).standard_error, 4.0)
     np.testing.assert_allclose(model.marginal(["c"]).standard_error, 9.0 * 3**0.5)
     np.testing.assert_allclose(model.marginal(["a", "c"]).standard_error, 9.0)
+    np.testing.assert_allclose(model.marginal(["c", "a"]).standard_error, 9.0)
     # A residual says nothing of counts.
     assert np.all(np.isinf(model.marginal(["d"]).standard_error))
+    # Nor of pairs, as long as one of the parts is unknown.
+    np.testing.assert_allclose(model.marginal(["a", "d"]).standard_error, np.inf)
+
+
+def test_a_residual_adds_to_its_parts() -> None:
+    model = replace(_model(), measurements=(*_model().measurements, Measurement(("d",), np.array([400.0, 500.0]), 6.0)))
+    # Residual 2, column a (4) spread over two levels of d, column d (6) over three levels of a.
+    np.testing.assert_allclose(model.marginal(["a", "d"]).standard_error, (2.0**2 + (4.0 / 2) ** 2 + (6.0 / 3) ** 2) ** 0.5)
+
+
+def test_a_merged_measurement_is_told_apart_by_shares_that_are_noisy_too() -> None:
+    once = Measurement(("a", "b"), np.full((3, 3), 100.0), 5.0)
+    fine = Measurement(("b",), np.array([50.0, 150.0, 100.0, 0.0, 300.0, 300.0]), 7.0)
+    model = replace(_model(), measurements=(once, fine))
+    estimate = model.marginal(["a", "b"])
+    inside = np.array([0.25, 0.75, 1.0, 0.0, 0.5, 0.5])
+    groups = [[0, 1], [2], [3, 4, 5]]
+    whole = np.stack([estimate.values[:, next(g for g in groups if b in g)].sum(axis=1) for b in range(6)], axis=1)
+    unknown = whole * np.minimum(1.0, 7.0 / whole.sum(axis=0))
+    np.testing.assert_allclose(estimate.standard_error, np.sqrt((5.0 * inside) ** 2 + unknown**2))
+
+
+@pytest.mark.statistical
+def test_errors_of_a_fitted_model_are_of_the_size_that_is_quoted() -> None:
+    rng = np.random.default_rng(0)
+    domain = Domain((Attribute("wide", 120, ordered=True), *(Attribute(f"n{i}", 7) for i in range(6))))
+    wide = np.clip(np.rint(rng.normal(60, 15, 20_000)), 0, 119).astype(np.uint8)
+    near = np.where(rng.random(20_000) < 0.7, wide // 18, rng.integers(0, 7, 20_000)).astype(np.uint8)
+    others = {f"n{i}": np.where(rng.random(20_000) < 0.7, near, rng.integers(0, 7, 20_000)).astype(np.uint8) for i in range(1, 6)}
+    table = CodedTable(domain, {"wide": wide, "n0": near, **others})
+    squares = []
+    for _ in range(3):
+        model = Adaptive().fit(PrivateData.of_codes(table, PrivacyBudget(1.0, 1e-9), unit=PrivacyUnit("row", 1)))
+        for clique in (("wide",), ("n0",), ("n0", "n3")):
+            estimate = model.marginal(clique)
+            off = (estimate.values - count(table, clique)) / estimate.standard_error
+            squares.append(float(np.mean(off**2)))
+    # A fit combines measurements, so it is better than the best of them, but not by orders of magnitude; and never much worse.
+    assert 0.05 < float(np.median(squares)) < 1.5
+    assert max(squares) < 4.0
 
 
 def test_an_unknown_column_is_refused() -> None:
