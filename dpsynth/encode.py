@@ -451,18 +451,20 @@ class Encoder:
         widths = np.append(np.diff(first), 1)
         if widths.max() == 1:
             return codes
-        width = widths[codes]
+        bins = codes.astype(np.intp)
+        cells = first.take(bins)
         if rng is None:
-            offset = width // 2
+            cells += (widths // 2).take(bins)
         else:
             share = rng.random(len(codes))
             steep = np.zeros(len(widths))
             steep[: len(first) - 1] = steepness(widths[:-1], np.bincount(codes, minlength=len(widths))[: len(first) - 1])
             if steep.any():
-                share = place(steep[codes], share)
+                share = place(steep, bins, share)
             # A product with a number below one stays below the width, which has far fewer than 53 bits; `rng.integers` takes longer.
-            offset = (share * width).astype(np.int64)
-        return (first[codes] + offset).astype(code_dtype(grid.size))
+            share *= widths.astype(np.float64).take(bins)
+            cells += share.astype(np.int64)
+        return cells.astype(code_dtype(grid.size))
 
     def canonical(self, codes: Mapping[str, Codes], *, typed: bool = False) -> pd.DataFrame:
         """Grid codes -> the one table they stand for, the form in which audits compare real and synthetic rows.

@@ -200,9 +200,12 @@ class RealGrid:
 
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.float64]:
         low, width, least, most = self._intervals
-        share = rng.random(len(cells)) if rng is not None else 0.5
+        values = width.take(cells)
+        values *= rng.random(len(cells)) if rng is not None else 0.5
+        values += low.take(cells)
         # Rounding may reach either end of a narrow interval; an end belongs to another cell.
-        return np.clip(low[cells] + share * width[cells], least[cells], most[cells])
+        np.maximum(values, least.take(cells), out=values)
+        return np.minimum(values, most.take(cells), out=values)
 
     @cached_property
     def _intervals(self) -> tuple[npt.NDArray[np.float64], ...]:

@@ -6,7 +6,7 @@ fresh order, so no two cliques share a sequence.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,40 +17,66 @@ from dpsynth.pgm.beliefs import Beliefs
 
 Column = npt.NDArray[np.integer[Any]]
 
+# Rows from which on orders are composed, and how many from two fresh ones.
+_MANY, _COMPOSED = 1 << 16, 14
 
-def systematic_groups(groups: Column, weights: npt.NDArray[np.float64], rng: np.random.Generator, strata: Column | None = None) -> Column:
+
+def systematic_groups(
+    groups: Column,
+    weights: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+    strata: Column | None = None,
+    order: npt.NDArray[np.int64] | None = None,
+) -> Column:
     """For each row a column of ``weights[group]`` drawn in proportion; ``weights`` has shape (groups, outcomes).
 
     Within a group of m rows the draws are systematic: outcome j gets floor or ceil of m times its share. A group without weight draws
-    uniformly. Rows of one group in different ``strata`` are drawn independently of each other.
+    uniformly. Rows of one group in different ``strata`` are drawn independently of each other. ``order`` is a random order of the rows
+    that nothing else has used; without one it is drawn.
     """
     n_groups, n_outcomes = weights.shape
     dtype = code_dtype(n_outcomes)
     if n_outcomes == 1:
         return np.zeros(len(groups), dtype=dtype)
-    weights = np.where((weights.sum(axis=1) > 0.0)[:, None], weights, 1.0)
     cumulated = np.cumsum(weights, axis=1)
+    empty = cumulated[:, -1] <= 0.0
+    if empty.any():
+        cumulated[empty] = np.arange(1, n_outcomes + 1)
     cumulated /= cumulated[:, -1:]
-    order = rng.permutation(len(groups))
+    if order is None:
+        order = rng.permutation(len(groups))
     if strata is not None and len(strata):
         return _drawn_row_by_row(groups, strata, cumulated, order, rng).astype(dtype)
     if n_groups > 1:
-        order = order[stable_order(groups[order], n_groups)]
+        order = order.take(stable_order(groups.take(order), n_groups))
     # Probes (r + u) / m for r = 0..m-1 and one u in [0, 1): ceil(m F - u) of them lie under a cumulated share F.
     sizes = np.bincount(groups, minlength=n_groups)
+    # Rounding must not move a probe past the last outcome that has weight: from there on all m lie under F.
+    cumulated[cumulated >= 1.0] = 2.0
     cumulated *= sizes[:, None]
     cumulated -= rng.random(n_groups)[:, None]
     below = np.ceil(cumulated, out=cumulated).astype(np.int64)
-    # Rounding must not move a probe past the last outcome that has weight, nor before the first.
-    np.clip(below, 0, sizes[:, None], out=below)
-    last = n_outcomes - 1 - np.argmax(weights[:, ::-1] > 0.0, axis=1)
-    below[np.arange(n_outcomes)[None, :] >= last[:, None]] = 0
-    below[np.arange(n_groups), last] = sizes
-    np.maximum.accumulate(below, axis=1, out=below)
-    counts = np.diff(below, axis=1, prepend=0)
+    np.minimum(below, sizes[:, None], out=below)
+    counts = below.copy()
+    counts[:, 1:] -= below[:, :-1]
     outcome = np.empty(len(groups), dtype=dtype)
     outcome[order] = np.repeat(np.tile(np.arange(n_outcomes, dtype=dtype), n_groups), counts.ravel())
     return outcome
+
+
+def random_orders(rows: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
+    """Random orders of ``rows`` rows without end. Of many rows most orders are the one before, applied to the one before that.
+
+    Composed orders are different words in two independent permutations. Read against each other, any two of them are a word that does
+    not cancel out, and such a word in random permutations of n things is a random permutation but for a few of the n places.
+    """
+    while True:
+        older, newer = rng.permutation(rows), rng.permutation(rows)
+        yield older
+        yield newer
+        for _ in range(_COMPOSED if rows >= _MANY else 0):
+            older, newer = newer, newer.take(older)
+            yield newer
 
 
 def _drawn_row_by_row(
@@ -99,6 +125,8 @@ def sample(
     columns: list[Column | None] = [None] * len(tree.sizes)
     for attribute, codes in (given or {}).items():
         columns[attribute] = codes
+    orders = random_orders(rows, rng)
+    joints: dict[tuple[int, ...], Column] = {}
     for i, clique in enumerate(tree.cliques):
         if only is not None and not set(clique) <= set(only):
             continue
@@ -109,7 +137,9 @@ def sample(
         table = beliefs.tables[i].transpose([clique.index(a) for a in [*known, *fresh]])
         shape = [tree.sizes[a] for a in known]
         weights = np.maximum(table.reshape(int(np.prod(shape)) if shape else 1, -1), 0.0)
-        drawn = systematic_groups(_joint(columns, known, shape, rows), weights, rng, strata)
+        if tuple(known) not in joints:
+            joints[tuple(known)] = _joint(columns, known, shape, rows)
+        drawn = systematic_groups(joints[tuple(known)], weights, rng, strata, next(orders))
         if len(fresh) > 1:
             drawn = drawn.astype(np.uint32)
         for a in reversed(fresh[1:]):
@@ -136,7 +166,13 @@ def told_apart(
     table[levels[order], position] = weights[order]
     empty = table.sum(axis=1) <= 0.0
     table[empty] = np.arange(width) < sizes[empty][:, None]
-    fine: Column = order.astype(code_dtype(len(levels)))[starts[codes] + systematic_groups(codes, table, rng, strata)]
+    place = starts.take(codes)
+    # A merged level of one fine level leaves nothing to draw.
+    several = sizes > 1
+    rows = np.flatnonzero(several.take(codes))
+    group = (np.cumsum(several) - 1).astype(code_dtype(len(sizes))).take(codes.take(rows))
+    place[rows] += systematic_groups(group, table[several], rng, None if strata is None else strata[rows])
+    fine: Column = order.astype(code_dtype(len(levels))).take(place)
     return fine
 
 
@@ -150,11 +186,11 @@ def flat_cells(columns: Sequence[Column], sizes: Sequence[int], axes: Sequence[i
     return cells
 
 
-def _joint(columns: Sequence[Column | None], known: list[int], shape: list[int], rows: int) -> npt.NDArray[np.int64]:
-    joint = np.zeros(rows, dtype=np.int64)
+def _joint(columns: Sequence[Column | None], known: list[int], shape: list[int], rows: int) -> Column:
+    joint = np.zeros(rows, dtype=code_dtype(int(np.prod(shape)) + 1))
     for a, size in zip(known, shape, strict=True):
         column = columns[a]
         if column is not None:
-            joint *= size
-            joint += column
+            joint *= joint.dtype.type(size)
+            joint += column.astype(joint.dtype, copy=False)
     return joint

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations, islice
+
 import numpy as np
 import pytest
 
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import junction_tree
-from dpsynth.pgm.sampling import sample, systematic_groups
+from dpsynth.pgm.sampling import random_orders, sample, systematic_groups, told_apart
 from tests.dpsynth.pgm.joints import CASES, IDS, calibrated, joint_of, marginal_of, tree_of
 
 Case = tuple[str, tuple[int, ...], list[tuple[int, ...]]]
@@ -140,3 +142,77 @@ def test_many_groups_and_large_tables_keep_to_their_own_group() -> None:
     weights = np.zeros((n_groups, 3))
     weights[np.arange(n_groups), np.arange(n_groups) % 3] = 1.0
     np.testing.assert_array_equal(systematic_groups(groups, weights, rng), groups % 3)
+
+
+# --- composed orders: as many rows as bring them about ---------------------------------------------------------------------------
+
+_MANY_ROWS = 70_000
+
+
+def _residuals(one: np.ndarray, other: np.ndarray, levels: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Counts of pairs of columns with fixed one-way counts against independence, in standard deviations of random matching."""
+    counts = np.bincount(one.astype(np.int64) * levels + other, minlength=levels * levels).reshape(levels, levels)
+    n, a, b = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
+    expected = np.outer(a, b) / n
+    spread = np.sqrt(expected * np.outer(n - a, n - b) / (n * (n - 1.0)))
+    return np.asarray((counts - expected) / spread)
+
+
+def test_orders_are_permutations_unlike_each_other() -> None:
+    orders = list(islice(random_orders(_MANY_ROWS, np.random.default_rng(0)), 36))
+    rows = np.arange(_MANY_ROWS)
+    for order in orders:
+        np.testing.assert_array_equal(np.bincount(order, minlength=_MANY_ROWS), 1)
+    # A random permutation leaves about one thing in its place: 40 or more once in 10^47.
+    assert all(np.count_nonzero(a == b) < 40 for a, b in combinations([rows, *orders], 2))
+    # Six standard deviations of the correlation of random permutations, over 666 pairs.
+    assert all(abs(float(np.corrcoef(a, b)[0, 1])) < 6.0 / np.sqrt(_MANY_ROWS) for a, b in combinations([rows, *orders], 2))
+
+
+def test_independent_columns_of_many_rows_match_as_at_random() -> None:
+    """Variance and largest size of the deviations of all pairs of columns, and no deviation that two pairs share."""
+    levels, columns = 24, 18
+    rng = np.random.default_rng(0)
+    beliefs = Beliefs(junction_tree((levels,) * columns, []), [np.ones(levels) for _ in range(columns)], 1.0)
+    drawn = sample(beliefs, _MANY_ROWS, rng)
+    found = np.array([_residuals(drawn[a], drawn[b], levels).ravel() for a, b in combinations(range(columns), 2)])
+    assert float(np.abs(found).max()) < 6.5
+    free = (levels - 1) ** 2
+    # Of each table the sum of squares follows chi-square with `free` degrees; six of its standard deviations.
+    squares = (found**2).sum(axis=1) * free / levels**2
+    assert np.all(np.abs(squares - free) < 6.0 * np.sqrt(2.0 * free))
+    # Orders that are powers of one permutation would give neighbouring pairs the same table.
+    shared = np.corrcoef(found)[np.triu_indices(len(found), 1)]
+    assert float(np.abs(shared).max()) < 6.0 / np.sqrt(free)
+
+
+def test_groups_of_two_rows_are_shuffled_anew_by_each_clique() -> None:
+    groups, children = 256, 20
+    tree = junction_tree((groups, groups, *(2,) * children), [(0, 1), *((0, 1, 2 + i) for i in range(children))])
+    beliefs = Beliefs(tree, [np.ones(size) for size in tree.sizes], 1.0)
+    rng = np.random.default_rng(0)
+    pair = np.arange(1 << 17) // 2
+    columns = sample(beliefs, len(pair), rng, {0: (pair % groups).astype(np.uint8), 1: (pair // groups).astype(np.uint8)})
+    drawn = np.array([c[::2] for c in columns[2:]]).astype(np.int64)
+    np.testing.assert_array_equal(np.array([c[1::2] for c in columns[2:]]), 1 - drawn)
+    agreed = np.array([np.mean(a == b) for a, b in combinations(drawn, 2)])
+    assert float(np.abs(agreed - 0.5).max()) < 6.0 * 0.5 / np.sqrt(len(pair) / 2)
+
+
+def test_only_merged_levels_of_several_fine_ones_are_drawn_and_get_their_shares() -> None:
+    levels, weights = np.array([0, 1, 1, 2, 1, 3, 3]), np.array([9.0, 1.0, 2.0, 5.0, 1.0, 0.0, 0.0])
+    codes = np.repeat(np.arange(4, dtype=np.uint8), [10, 400, 7, 60])
+    fine = told_apart(codes, levels, weights, np.random.default_rng(0))
+    np.testing.assert_array_equal(levels[fine], codes)
+    assert np.bincount(fine, minlength=7).tolist() == [10, 100, 200, 7, 100, 30, 30]
+
+
+def test_a_separator_of_as_many_cells_as_a_byte_holds_keeps_to_its_groups() -> None:
+    tree = junction_tree((256, 2, 2), [(0, 1), (0, 2)])
+    assert tree.cliques == ((1, 0), (2, 0))
+    parity = np.zeros((2, 256))
+    parity[np.arange(256) % 2, np.arange(256)] = 1.0
+    beliefs = Beliefs.of_tables(tree, [parity, parity], 256.0)
+    columns = sample(beliefs, 3000, np.random.default_rng(0))
+    np.testing.assert_array_equal(columns[1], columns[0] % 2)
+    np.testing.assert_array_equal(columns[2], columns[0] % 2)
