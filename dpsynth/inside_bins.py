@@ -58,11 +58,12 @@ def place(steep: Floats, bins: npt.NDArray[np.integer[Any]], uniform: Floats) ->
     """For each row a place in [0, 1) with density proportional to exp(-steep[bin] x), by inversion of ``uniform``."""
     # A slope of a millionth is flat to six digits, and spares every row the question whether its bin is flat.
     slope = np.where(np.abs(steep) < 1e-6, 1e-6, steep)
-    places = np.expm1(-slope).take(bins)
+    places: Floats = np.expm1(-slope).take(bins)
     places *= uniform
     np.log1p(places, out=places)
     places *= (-1.0 / slope).take(bins)
-    return np.minimum(places, 1.0 - 1e-12, out=places)
+    np.minimum(places, 1.0 - 1e-12, out=places)
+    return places
 
 
 def _slopes(widths: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], i: int, other: int) -> bool:

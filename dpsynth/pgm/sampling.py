@@ -100,7 +100,9 @@ def _drawn_row_by_row(
 
 def stable_order(keys: Column, size: int) -> npt.NDArray[np.int64]:
     """``argsort(keys, kind="stable")`` of whole numbers below ``size``, by digits of 16 bits, which NumPy sorts in linear time."""
-    order = np.argsort((keys & 0xFFFF).astype(np.uint16) if size > 1 << 16 else keys.astype(np.uint16), kind="stable")
+    if size <= 1 << 8:
+        return np.argsort(keys.astype(np.uint8, copy=False), kind="stable")
+    order = np.argsort((keys & 0xFFFF).astype(np.uint16) if size > 1 << 16 else keys.astype(np.uint16, copy=False), kind="stable")
     shift = 16
     while size > 1 << shift:
         order = order[np.argsort(((keys[order] >> shift) & 0xFFFF).astype(np.uint16), kind="stable")]
