@@ -474,7 +474,9 @@ class PrivateData:
         Neither the cap nor rounding down adds to a sensitivity that is a whole number.
         """
         grain = self.unit.grain
-        errors = [np.abs(counts - grain * model).sum() // grain for counts, model in zip(self._counts(cliques), models, strict=True)]
+        # In 64 bits: a model of narrower codes would wrap round under the grain.
+        wide = (grain * model.astype(np.int64) for model in models)
+        errors = [np.abs(counts - model).sum() // grain for counts, model in zip(self._counts(cliques), wide, strict=True)]
         return np.minimum(np.array(errors, dtype=np.int64), _LARGEST_ERROR)
 
     def _count(self, clique: Clique) -> Counts:

@@ -133,7 +133,7 @@ class _Keyed:
             codes = encoder.encode_batch(batch)
             units = codes.pop("")
             digests = row_digests(CodedTable(domain, codes), self.key)
-            parts = [np.ascontiguousarray(codes[name]).view(np.uint8).reshape(len(units), -1) for name in domain.names]
+            parts = [np.ascontiguousarray(codes[name]).view(np.uint8).reshape(len(units), codes[name].itemsize) for name in domain.names]
             rows = np.concatenate(parts, axis=1)
             offsets = np.arange(len(units) + 1, dtype=np.int32) * rows.shape[1]
             cells = pa.Array.from_buffers(pa.binary(), len(units), [None, pa.py_buffer(offsets), pa.py_buffer(rows.tobytes())])

@@ -117,6 +117,18 @@ def test_an_error_of_persons_is_counted_in_whole_persons() -> None:
     assert hook.releases[0].event["scale"] == 1
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.uint64])
+def test_an_error_does_not_depend_on_the_type_of_the_models_numbers(kind: type) -> None:
+    """A cell of 100,000 persons is 2.8e9 parts, beyond 32 bits."""
+    hook = Recording()
+    private = _private([(0, 0), (0, 1), (1, 2)], [7, 7, 8], PrivacyUnit("person", 3, weights="person"), hook)
+    models = [np.array([100_000, 0, 0]), np.array([200_000, 1])]
+    private.scores([("v",), ("s",)], [model.astype(kind) for model in models], 0.01, "scores")
+    private.select([("v",), ("s",)], [model.astype(kind) for model in models], 0.01, "select")
+    # |1/2 - 100,000| + 1/2 + 1 = 100,001 and 199,999.
+    assert [look.exact.tolist() for look in hook.releases] == [[100_001, 199_999]] * 2
+
+
 def test_one_row_a_person_is_the_plain_count() -> None:
     unit = PrivacyUnit("person", 1, weights="person")
     private = _private(REST, list(range(5)), unit, exact_answers)

@@ -112,6 +112,22 @@ def test_the_steps_of_the_executors_count_as_one_machine_does(keyed: bool, toget
     _same(counter.split(np.frombuffer(total.column(0)[0].as_py(), dtype=np.int64)), _on_one_machine(encoder))
 
 
+@pytest.mark.parametrize("keyed", [False, True])
+def test_an_empty_batch_is_no_exception(keyed: bool) -> None:
+    """A filter may leave one: whether a job fails must not depend on the records."""
+    encoder = Encoder(_schema(keyed))
+    coder = spark_records._Coder(json.dumps(encoder.to_dict()))
+    [empty] = [batch.slice(0, 0) for batch in _table().to_batches()]
+    packed = list(coder.packed(iter([empty])))
+    if keyed:
+        [rows] = spark_records._Keyed(coder, KEY)(iter([empty]))
+        assert rows.num_rows == 0
+        packed = list(spark_records._Bounded(coder, MAX_ROWS, KEY)(iter([rows, rows])))
+    counter = spark_records._Counter(encoder.grid_domain, encoder.grid_domain, {}, ((),))
+    [counts] = counter(iter(packed))
+    assert np.frombuffer(counts.column(0)[0].as_py(), dtype=np.int64).tolist() == [0]
+
+
 def test_no_parts_add_up_to_no_part() -> None:
     assert list(spark_records._added(iter([]))) == []
 
