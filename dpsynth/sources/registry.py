@@ -49,6 +49,9 @@ def _source(ref: Any) -> Source:
     for source in SOURCES.values():
         if source.recognises(ref):
             return source
+    if isinstance(ref, str) and "://" in ref:
+        # Not shown: a URL may hold a password.
+        raise InputError("a URL needs a # and a table or a query behind it, e.g. postgresql://host/db#visits")
     if isinstance(ref, str | Path):
         known = [*csv_file.SUFFIXES, *parquet_file.SUFFIXES, *arrow_file.SUFFIXES]
         packed = ", ".join(csv_file.COMPRESSIONS)

@@ -167,6 +167,12 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_url_without_a_table_is_refused_and_not_shown() -> None:
+    with pytest.raises(InputError, match="needs a #") as told:
+        open_source("postgresql://me:hunter2@nowhere/db", NAMES)
+    assert "hunter2" not in str(told.value)
+
+
 def test_a_driver_that_is_not_there_is_named() -> None:
     pytest.importorskip("sqlalchemy", reason="the sql extra is not installed")
     with pytest.raises(InputError, match="the driver of this database is not installed"):
