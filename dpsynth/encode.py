@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth import anchors
 from dpsynth.code_store import MEMORY, CodeStore
 from dpsynth.constraints import Column
 from dpsynth.errors import ConfigError, InputError
@@ -36,6 +37,10 @@ KEYLESS_UNIT = 0
 _UNITS = ""
 # A column of at most this many values is worth a dictionary in a file.
 _FEW = 4096
+
+
+# Values of an ordered column, and which are missing if any can be.
+_Cells = tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ class Encoder:
     @cached_property
     def _columns(self) -> dict[str, _Levels | _Ordered]:
         return {
-            declared.name: _Ordered(declared, grid_of(declared)) if declared.has_bounds else _Levels(declared)
+            declared.name: _Ordered(declared.counted, grid_of(declared)) if declared.has_bounds else _Levels(declared)
             for declared in self.schema.modelled
         }
 
@@ -283,7 +288,8 @@ class Encoder:
 
         if name not in self._columns:
             raise ConfigError(f"column {name!r} is not in the model; it has {', '.join(self._columns)}")
-        column, declared = self._columns[name], self.schema[name]
+        column = self._columns[name]
+        declared = column.declared
         if value is None and declared.nullable:
             return self.domain[name].size - 1
         code = int(column.encode(pa.array([str(value)]))[0])
@@ -326,7 +332,11 @@ class Encoder:
     def encode_batch(self, batch: pa.RecordBatch) -> dict[str, npt.NDArray[Any]]:
         """The codes of one batch; which batch a row is in makes no difference to it. Units, if any, are under the empty name."""
         codes: dict[str, npt.NDArray[Any]] = {
-            name: self._encode_column(column, _pick(batch, name)) for name, column in self._columns.items()
+            name: self._encode_column(column, _pick(batch, name))
+            if isinstance(column, _Levels) or self.schema[name].anchor is None
+            # An anchored column is the distance of two cells of the row, whatever bounds the anchor has.
+            else self._encode_distance(column, batch)
+            for name, column in self._columns.items()
         }
         if self.schema.unit.field is not None:
             codes[_UNITS] = _number_units(self._unit_keys(_pick(batch, self.schema.unit.field)))
@@ -343,6 +353,23 @@ class Encoder:
         places, distinct = cells.distinct(array)
         codes: Codes = self._placed(column, column.encode(distinct))[places]
         return codes
+
+    def _encode_distance(self, column: _Ordered, batch: pa.RecordBatch) -> Codes:
+        from dpsynth import cells
+
+        declared = self.schema[column.declared.name]
+        (anchor, of_anchor), (moment, of_moment) = (self._moments(batch, str(declared.anchor)), self._moments(batch, declared.name))
+        absent = (of_anchor == cells.MISSING) | (of_moment == cells.MISSING)
+        status = np.where(absent, cells.MISSING, np.maximum(of_anchor, of_moment)).astype(np.int64)
+        steps = column.grid.cells(anchors.distances(declared, anchor, moment))
+        return self._placed(column, np.where(status == cells.VALUE, steps, -status))
+
+    def _moments(self, batch: pa.RecordBatch, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        from dpsynth import cells
+
+        declared, array = self.schema[name], _pick(batch, name)
+        cells.require_cells(name, "year" if declared.resolution == "year" else declared.type, array.type)
+        return cells.moments(array, declared.missing_values, declared.format)
 
     def _placed(self, column: _Levels | _Ordered, codes: npt.NDArray[np.int64]) -> Codes:
         """Missing and unseen cells where the schema says they go."""
@@ -404,19 +431,21 @@ class Encoder:
 
         held = drawn or {}
         grid = {name: self._spread(name, codes[name], rng) for name in self.domain.names if name not in held}
-        arrays = []
+        ordered: dict[str, _Cells] = {}
+        arrays: dict[str, pa.Array] = {}
         for name, column in self._columns.items():
-            if name in held:
-                arrays.append(_drawn_array(column.declared, held[name]))
-                continue
             if isinstance(column, _Levels):
-                arrays.append(_level_array(column.declared, grid[name]))
-                continue
-            cells = grid.pop(name).astype(np.int64)
-            missing = cells >= column.size if column.declared.nullable else None
-            values = column.grid.values(cells if missing is None else np.where(missing, 0, cells), rng)
-            arrays.append(pa.array(values, mask=missing))
-        return pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema)
+                levels = grid.get(name)
+                arrays[name] = _drawn_array(column.declared, held[name]) if levels is None else _level_array(column.declared, levels)
+            elif name in held:
+                ordered[name] = (_typed(column.declared, held[name]), held[name].missing if column.declared.nullable else None)
+            else:
+                cells = grid.pop(name).astype(np.int64)
+                missing = cells >= column.size if column.declared.nullable else None
+                ordered[name] = (column.grid.values(cells if missing is None else np.where(missing, 0, cells), rng), missing)
+        for name, (values, missing) in self._dated(ordered).items():
+            arrays[name] = pa.array(values, mask=missing)
+        return pa.RecordBatch.from_arrays([arrays[name] for name in self._columns], schema=self.arrow_schema)
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -435,8 +464,9 @@ class Encoder:
         }
         fields = []
         for name, column in self._columns.items():
-            few = isinstance(column, _Ordered) and column.declared.type != "number" and column.size <= _FEW
-            kind = types.get(column.declared.type, pa.dictionary(pa.int32(), pa.string()))
+            declared = self.schema[name]
+            few = isinstance(column, _Ordered) and declared.type != "number" and declared.anchor is None and column.size <= _FEW
+            kind = types.get(declared.type, pa.dictionary(pa.int32(), pa.string()))
             fields.append(pa.field(name, kind, metadata={"repeats": "yes"} if few else None))
         return pa.schema(fields)
 
@@ -479,19 +509,34 @@ class Encoder:
     ) -> pd.DataFrame:
         import pandas as pd
 
+        ordered: dict[str, _Cells] = {}
         series = {}
         for name, column in self._columns.items():
             if name in drawn:
-                series[name] = _drawn_series(column.declared, drawn[name])
-                continue
-            codes = grid_codes[name].astype(np.int64)
-            missing = codes >= column.size
-            inside = np.where(missing, 0, codes)
-            if isinstance(column, _Levels):
-                series[name] = _level_series(column.declared, inside, missing, typed=typed)
+                inside, missing = _typed(column.declared, drawn[name]), drawn[name].missing
             else:
-                series[name] = _ordered_series(column.declared, column.grid.values(inside, rng), missing)
-        return pd.DataFrame(series)
+                codes = grid_codes[name].astype(np.int64)
+                missing = codes >= column.size
+                inside = np.where(missing, 0, codes)
+                inside = inside if isinstance(column, _Levels) else column.grid.values(inside, rng)
+            if isinstance(column, _Levels):
+                series[name] = _level_series(column.declared, inside, missing, typed=typed or name in drawn)
+            else:
+                ordered[name] = (inside, missing)
+        for name, (values, absent) in self._dated(ordered).items():
+            series[name] = _ordered_series(self.schema[name], values, absent)
+        return pd.DataFrame({name: series[name] for name in self._columns})
+
+    def _dated(self, ordered: Mapping[str, _Cells]) -> dict[str, _Cells]:
+        """``ordered`` with the date that each distance leads to; missing where either the distance or its anchor is."""
+        out = dict(ordered)
+        for name, (steps, missing) in ordered.items():
+            declared = self.schema[name]
+            if declared.anchor is not None:
+                start, absent = ordered[declared.anchor]
+                lacking = missing if absent is None else absent if missing is None else missing | absent
+                out[name] = (anchors.moments_at(declared, start, steps), lacking)
+        return out
 
 
 def _within(declared: Field, value: object) -> bool:
@@ -520,20 +565,8 @@ def _typed(declared: Field, column: Column) -> npt.NDArray[Any]:
     return whole.astype("datetime64[s]").astype("datetime64[us]") if declared.type in ("date", "datetime") else whole
 
 
-def _drawn_series(declared: Field, column: Column) -> pd.Series[Any]:
-    values = _typed(declared, column)
-    if not declared.has_bounds:
-        return _level_series(declared, values, column.missing, typed=True)
-    return _ordered_series(declared, values, column.missing)
-
-
 def _drawn_array(declared: Field, column: Column) -> pa.Array:
-    import pyarrow as pa
-
-    values = _typed(declared, column)
-    if not declared.has_bounds:
-        return _level_array(declared, np.where(column.missing, len(declared.levels), values))
-    return pa.array(values, mask=column.missing if declared.nullable else None)
+    return _level_array(declared, np.where(column.missing, len(declared.levels), _typed(declared, column)))
 
 
 def _level_series(declared: Field, codes: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_], *, typed: bool) -> pd.Series[Any]:
@@ -555,9 +588,10 @@ def _level_array(declared: Field, codes: Codes) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=missing), pa.array(declared.levels, pa.string()))
 
 
-def _ordered_series(declared: Field, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> pd.Series[Any]:
+def _ordered_series(declared: Field, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None) -> pd.Series[Any]:
     import pandas as pd
 
+    missing = np.zeros(len(values), dtype=bool) if missing is None else missing
     if declared.type == "integer":
         return pd.Series(pd.arrays.IntegerArray(values, missing) if declared.nullable else values)
     values[missing] = np.nan if declared.type == "number" else np.datetime64("NaT")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from dpsynth import __version__
+from dpsynth import __version__, anchors
 from dpsynth.marginals import Domain
 from dpsynth.privacy.budget import epsilon_of
 from dpsynth.privacy.noise import opendp_version
@@ -146,7 +146,7 @@ def _guarantee(transcript: Mapping[str, Any], claim: Claim, results: Mapping[str
 
 
 def dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
-    dates = [f.resolution or "day" for f in schema.modelled if f.type in ("date", "datetime")]
+    dates = [anchors.step_of(f) for f in schema.modelled if f.type in ("date", "datetime")]
     ages = [
         float(f.maximum)
         for f in schema.modelled
@@ -157,7 +157,7 @@ def dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
         "domain_provenance": sorted({a.provenance for a in domain}),
         # Identifier columns are never read; what is released in their place is made up.
         "direct_identifiers": 0,
-        "date_precision": max(map(str, dates), key=_RESOLUTION_ORDER.index) if dates else None,
+        "date_precision": max(dates, key=_RESOLUTION_ORDER.index) if dates else None,
         "age_top_code": max(ages, default=None),
         "geo_min_population": min((f.area_population for f in schema.modelled if f.area_population is not None), default=None),
         "relations": [relation.text for relation in schema.relations],
@@ -178,8 +178,8 @@ def _field(field: Field, domain: Domain) -> dict[str, Any]:
         "nullable": field.nullable,
         "provenance": attribute.provenance if attribute else "computed",
         "group": field.group,
-        "minimum": _plain(field.minimum),
-        "maximum": _plain(field.maximum),
+        "minimum": _plain(field.minimum) if field.anchor is None else anchors.shown(field, field.minimum),
+        "maximum": _plain(field.maximum) if field.anchor is None else anchors.shown(field, field.maximum),
         "categories": None if field.has_bounds else list(field.levels),
         "bins": attribute.size - attribute.nullable if attribute and field.has_bounds else None,
     }

@@ -268,7 +268,8 @@ def seconds_of(moment: date) -> int:
 
 
 def grid_of(field: Field) -> Grid:
-    """The grid of a column with declared bounds."""
+    """The grid of a column with declared bounds; of an anchored date that of its distance."""
+    field = field.counted
     low, high = field.minimum, field.maximum
     edges: Sequence[Any] = field.bins if isinstance(field.bins, tuple) else ()
     spikes: Sequence[Any] = field.spikes

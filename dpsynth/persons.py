@@ -86,8 +86,9 @@ def longitudinal(encoder: Encoder, persons: Persons, rng: np.random.Generator, d
 
     schema = encoder.schema
     codes, first = _split(encoder, persons)
-    held = drawn or {}
+    held = dict(drawn or {})
     static = encoder.decode({name: column[first] for name, column in codes.items()}, rng, _of(held, first))
+    held |= {name: _again(static[name], persons.owners) for name in _fixed_anchors(schema, held)}
     table = encoder.decode(codes, rng, held)
     for name in codes:
         if schema[name].static and name not in held:
@@ -116,9 +117,10 @@ def longitudinal_batch(
 
     schema = encoder.schema
     codes, first = _split(encoder, persons)
-    held = drawn or {}
+    held = dict(drawn or {})
     of_first = {name: column[first] for name, column in codes.items()}
     static = encoder.decode_batch(of_first, rng, _of(held, first)).take(pa.array(persons.owners))
+    held |= {name: _again(static.column(name).to_pandas(), slice(None)) for name in _fixed_anchors(schema, held)}
     rows = encoder.decode_batch(codes, rng, held)
     if schema.unit.order is not None:
         rows = rows.take(pa.array(_ascending(rows.column(schema.unit.order).to_pandas(), persons.owners)))
@@ -149,6 +151,18 @@ def _key_place(encoder: Encoder) -> tuple[str, int]:
 
 def _of(drawn: Mapping[str, Drawn], rows: Column) -> dict[str, Drawn]:
     return {name: Drawn(column.values[rows], column.missing[rows]) for name, column in drawn.items()}
+
+
+def _fixed_anchors(schema: Schema, held: Mapping[str, Drawn]) -> set[str]:
+    """Static dates from which dates of the rows are counted, so that their values must be known before those are written."""
+    return {field.anchor for field in schema.modelled if field.anchor is not None and schema[field.anchor].static} - held.keys()
+
+
+def _again(series: pd.Series[Any], rows: Any) -> Drawn:
+    """A decoded column of moments as drawn values."""
+    missing = series.isna().to_numpy(dtype=bool)
+    seconds = series.to_numpy().astype("datetime64[s]").astype(np.int64)
+    return Drawn(np.where(missing, 0, seconds).astype(np.float64)[rows], missing[rows])
 
 
 def _split(encoder: Encoder, persons: Persons) -> tuple[dict[str, Codes], Column]:

@@ -485,9 +485,9 @@ def _kept_relations(schema: Schema, parquet: Path) -> dict[str, Any]:
     """How many rows of the very file that would be released break a declared relation, and which."""
     import pandas as pd
 
-    from dpsynth.constraints.checking import violations
+    from dpsynth.constraints.checking import columns_read, violations
 
-    found = violations(schema, pd.read_parquet(parquet, columns=list(schema.relations.fields)))
+    found = violations(schema, pd.read_parquet(parquet, columns=columns_read(schema)))
     return {"constraint_violations": found["rows"], "constraints": found["relations"]}
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dpsynth import anchors
 from dpsynth.constraints import Relations, consistency
 from dpsynth.errors import SchemaError
 from dpsynth.hierarchies import ICD9, PREFIX, icd9_categories
@@ -94,6 +95,7 @@ class Field:
     pairs: rare categories are merged inside their group.
     ``pattern``: how the keys of an identifier look, ``#`` for a digit and ``?`` for a capital letter.
     ``spikes``: values that many rows have exactly; each is a bin of its own.
+    ``anchor``: the date of the same row from which this date is counted; bounds, bins, spikes and ``unseen`` then count steps.
     """
 
     name: str
@@ -122,6 +124,12 @@ class Field:
     spikes: tuple[Bound, ...] = ()
     pattern: str | None = None
     hierarchy: str | tuple[tuple[str, str], ...] | None = None
+    anchor: str | None = None
+
+    @cached_property
+    def counted(self) -> Field:
+        """What is counted: for an anchored date its distance, a column of whole numbers; for others the column itself."""
+        return self if self.anchor is None else replace(self, type="integer", resolution=None, format=None, anchor=None)
 
     @property
     def has_bounds(self) -> bool:
@@ -161,6 +169,7 @@ class Field:
             "dp:resolution": self.resolution,
             "dp:group": self.group or None,
             "dp:areaPopulation": self.area_population,
+            "dp:anchor": self.anchor,
         }
         if self.pattern is not None and (self.type != "string" or self.fake is not None):
             self._refuse("has dp:pattern, which is for identifiers of type string without dp:fake")
@@ -183,7 +192,9 @@ class Field:
             self._refuse('has dp:pattern, which is for identifiers; set "dp:role": "identifier" or remove it')
         if self.unseen is not None and (self.nullable or self.other is not None):
             self._refuse(f"has dp:unseen beside {'dp:nullable' if self.other is None else 'dp:other'}, which wins; remove one")
-        if self.has_bounds:
+        if self.anchor is not None:
+            self._check_anchored(self.anchor)
+        elif self.has_bounds:
             self._check_bounds()
             self._check_bins()
             self._check_resolution()
@@ -319,6 +330,29 @@ class Field:
         elif isinstance(bins, bool) or not isinstance(bins, int) or not 1 <= bins <= 4096:
             self._refuse(f'has dp:bins={bins!r}; it must be a number of bins from 1 to 4096, a list of edges, or "dp"')
 
+    def _check_anchored(self, anchor: str) -> None:
+        if self.type not in RESOLUTIONS:
+            self._refuse(f"has type={self.type} and dp:anchor, which is for dates and datetimes; remove it")
+        known = ("day",) if self.type == "date" else tuple(anchors.STEPS)
+        if self.resolution is not None and self.resolution not in known:
+            self._refuse(
+                f"has dp:resolution={self.resolution!r} beside dp:anchor; for a {self.type} a distance is counted in {' or '.join(known)}, "
+                "and dp:bins make it coarser"
+            )
+        low, high, step = self.minimum, self.maximum, anchors.step_of(self)
+        if low is None or high is None:
+            self._refuse(
+                f"has dp:anchor, but no dp:offset; say how many {step}s after {anchor!r} it can lie, "
+                'e.g. "dp:offset": {"minimum": 0, "maximum": 365}'
+            )
+        for key, bound in (("minimum", low), ("maximum", high)):
+            if isinstance(bound, bool) or not isinstance(bound, int):
+                self._refuse(f"has dp:offset.{key}={_show(bound)}, which must be a whole number of {step}s")
+        if low > high:  # type: ignore[operator]
+            self._refuse(f"has dp:offset.minimum={low}, which must not be above dp:offset.maximum={high}")
+        # The rest is checked as for any column of whole numbers.
+        self.counted  # noqa: B018
+
     def _check_resolution(self) -> None:
         if self.resolution is None:
             return
@@ -352,7 +386,11 @@ class Field:
             "trueValues": list(self.true_values) if self.true_values != TRUE_VALUES else None,
             "falseValues": list(self.false_values) if self.false_values != FALSE_VALUES else None,
             "missingValues": list(self.missing_values),
-            "constraints": {k: _json(v) for k, v in (("minimum", self.minimum), ("maximum", self.maximum)) if v is not None} or None,
+            "dp:anchor": self.anchor,
+            "constraints" if self.anchor is None else "dp:offset": {
+                k: _json(v) for k, v in (("minimum", self.minimum), ("maximum", self.maximum)) if v is not None
+            }
+            or None,
             "dp:role": self.role,
             "dp:nullable": self.nullable or None,
             "dp:other": self.other,
@@ -418,7 +456,8 @@ class Schema:
         for name in self.primary_key:
             if name not in names:
                 raise SchemaError(f"primaryKey names {name!r}, which is not among the fields")
-        consistency.check(self.relations, self._by_name)
+        anchors.check(self.fields)
+        consistency.check(self.relations, self._counted)
         if len(self.derived) == len(self.modelled):
             raise SchemaError("dp:constraints compute every field; there is nothing to model")
         self._check_persons()
@@ -454,6 +493,10 @@ class Schema:
     @cached_property
     def _by_name(self) -> dict[str, Field]:
         return {field.name: field for field in self.fields}
+
+    @cached_property
+    def _counted(self) -> dict[str, Field]:
+        return {field.name: field.counted for field in self.fields}
 
     @cached_property
     def modelled(self) -> tuple[Field, ...]:
@@ -508,6 +551,9 @@ class Schema:
         unit, dataset = data["dp:unit"], data["dp:dataset"]
         key = data.get("primaryKey", [])
         fields = tuple(_field(item, missing) for item in data["fields"])
+        by_name = {field.name: field for field in fields}
+        declared = list(data.get("dp:constraints", []))
+        declared += [relation for relation in anchors.implied(by_name) if relation not in declared]
         return cls(
             dataset=dataset["id"],
             population=dataset["population"],
@@ -520,7 +566,7 @@ class Schema:
             rows=None if data.get("dp:rows") is None else int(data["dp:rows"]),
             population_bound=None if dataset.get("populationBound") is None else int(dataset["populationBound"]),
             neighbours=data.get("dp:neighbours", "add_remove"),
-            relations=Relations.from_list(data.get("dp:constraints", []), {field.name: field for field in fields}),
+            relations=Relations.from_list(declared, by_name),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -569,7 +615,7 @@ class Schema:
             advice.append("there are identifiers but no dp:unit.field; if a person can have several rows, name their key")
         if self.rows is None and self.neighbours == "add_remove":
             advice.append("no dp:rows; the number of synthetic rows will be measured under the budget")
-        advice.extend(consistency.advice(self.relations, self._by_name))
+        advice.extend(consistency.advice(self.relations, self._counted))
         loose = [name for name in self.primary_key if self[name].role != "identifier"]
         if loose:
             advice.append(f"primaryKey includes {', '.join(loose)}, which is modelled; synthetic rows may repeat it")
@@ -587,7 +633,7 @@ def _lint_field(field: Field) -> Iterable[str]:
         yield 'looks like an identifier by its name; if it is one, set "dp:role": "identifier"'
     if field.categories is not None and len(field.categories) > 500:
         yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"
-    if field.type in RESOLUTIONS and field.resolution in (None, "day", "hour", "minute", "second"):
+    if field.type in RESOLUTIONS and field.anchor is None and field.resolution in (None, "day", "hour", "minute", "second"):
         yield 'keeps exact dates; "dp:resolution": "year" or "month" is enough for most uses, and many policies ask it'
     if field.area_population is None and _PLACES & set(words):
         yield "looks like a place by its name; dp:areaPopulation says how many people live in the smallest one, and health policies ask it"
@@ -673,7 +719,12 @@ def _kind(value: object) -> str:
 
 def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
     name, kind = item["name"], item["type"]
-    constraints = item.get("constraints", {})
+    constraints = {**item.get("constraints", {})}
+    anchor, kind_of_bounds = item.get("dp:anchor"), kind
+    if anchor is not None:
+        constraints, kind_of_bounds = _offset(name, item, constraints), "integer"
+    elif "dp:offset" in item:
+        raise SchemaError(f'field {name!r} has dp:offset without dp:anchor; name the date it is counted from, e.g. "dp:anchor": "admitted"')
     hierarchy = item.get("dp:hierarchy")
     if hierarchy == ICD9 and "categories" not in item:
         item = {**item, "categories": list(icd9_categories())}
@@ -702,16 +753,16 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         categories=None if categories is None else tuple(_text(c["value"]) for c in categories),
         labels=tuple(c.get("label", _text(c["value"])) for c in categories) if categories is not None and labelled else None,
         ordered=numeric or bool(listed),
-        minimum=_bound(name, kind, "constraints.minimum", constraints.get("minimum")),
-        maximum=_bound(name, kind, "constraints.maximum", constraints.get("maximum")),
+        minimum=_bound(name, kind_of_bounds, "constraints.minimum", constraints.get("minimum")),
+        maximum=_bound(name, kind_of_bounds, "constraints.maximum", constraints.get("maximum")),
         nullable=bool(nullable) if nullable is not None else required is False,
         other=None if other is None else _text(other),
-        unseen=_unseen(name, kind, unseen),
+        unseen=_unseen(name, kind_of_bounds, unseen),
         missing_values=tuple(item.get("missingValues", missing)),
         true_values=tuple(item.get("trueValues", TRUE_VALUES)),
         false_values=tuple(item.get("falseValues", FALSE_VALUES)),
-        bins=tuple(_bound(name, kind, "dp:bins", edge) for edge in bins) if isinstance(bins, list) else _whole(bins),
-        spikes=tuple(_bound(name, kind, "dp:spikes", spike) for spike in item.get("dp:spikes", ())),
+        bins=tuple(_bound(name, kind_of_bounds, "dp:bins", edge) for edge in bins) if isinstance(bins, list) else _whole(bins),
+        spikes=tuple(_bound(name, kind_of_bounds, "dp:spikes", spike) for spike in item.get("dp:spikes", ())),
         resolution=item.get("dp:resolution"),
         format=item.get("format"),
         fake=item.get("dp:fake"),
@@ -720,7 +771,19 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         group=item.get("dp:group", False),
         static=item.get("dp:static", False),
         area_population=_whole(item.get("dp:areaPopulation")),
+        anchor=anchor,
     )
+
+
+def _offset(name: str, item: Mapping[str, Any], constraints: Mapping[str, Any]) -> dict[str, Any]:
+    """The constraints of an anchored column, with the bounds of its distance."""
+    for key in ("minimum", "maximum"):
+        if key in constraints:
+            raise SchemaError(
+                f"field {name!r} has constraints.{key} beside dp:anchor; its bounds are those of the distance, "
+                'e.g. "dp:offset": {"minimum": 0, "maximum": 365}'
+            )
+    return {**constraints, **item.get("dp:offset", {})}
 
 
 def _text(value: object) -> str:

@@ -20,6 +20,9 @@ def values(field: Mapping[str, Any]) -> str:
     if field.get("dp:role") == "identifier":
         return "made up; the real values are never released"
     bounds = field.get("constraints", {})
+    if "dp:anchor" in field:
+        step = field.get("dp:resolution", "day" if field["type"] == "date" else "hour")
+        bounds = {key: f"{field['dp:anchor']} + {count} {step}s" for key, count in field["dp:offset"].items()}
     if "minimum" in bounds or "maximum" in bounds:
         text = f"{bounds.get('minimum')} to {bounds.get('maximum')}"
     elif field["type"] == "boolean":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dpsynth.anchors import distance_column
 from dpsynth.constraints.condition import Column
 
 if TYPE_CHECKING:
@@ -23,12 +24,22 @@ def violations(schema: Schema, table: pd.DataFrame) -> dict[str, Any]:
     relations = schema.relations
     if not relations:
         return {"rows": 0, "relations": []}
-    columns = {name: _column(schema[name], table[name]) for name in relations.fields}
+    columns = {name: _column(schema[name], table[name]) for name in columns_read(schema)}
+    for name in relations.fields:
+        anchor = schema[name].anchor
+        if anchor is not None:
+            columns[name] = distance_column(schema[name], columns[anchor], columns[name])
     broken = [relation.violated(columns) for relation in relations]
     return {
         "rows": int(np.logical_or.reduce(broken).sum()),
         "relations": [{"text": relation.text, "violations": int(rows.sum())} for relation, rows in zip(relations, broken, strict=True)],
     }
+
+
+def columns_read(schema: Schema) -> list[str]:
+    """The columns that `violations` looks at: those of the relations, and the anchors from which they are counted."""
+    named = schema.relations.fields
+    return list(dict.fromkeys([*named, *(str(schema[name].anchor) for name in named if schema[name].anchor is not None)]))
 
 
 def _column(declared: Field, series: pd.Series[Any]) -> Column:

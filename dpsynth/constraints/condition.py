@@ -141,7 +141,10 @@ def value_of(field: Field, value: Any, where: str) -> float:
 
 
 def ordered_value(field: Field, value: Any, where: str) -> float:
-    """A number, or a moment as seconds since 1970."""
+    """A number, or a moment as seconds since 1970; of an anchored date the distance from its anchor."""
+    if field.anchor is not None and (isinstance(value, bool) or not _numeric(value)):
+        _refuse(where, f"must be a distance from {field.anchor!r} as a number, because field {field.name!r} is counted from it")
+    field = field.counted
     if field.type in ("date", "datetime"):
         if isinstance(value, str):
             try:
@@ -159,6 +162,13 @@ def ordered_value(field: Field, value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not math.isfinite(value):
         _refuse(where, f"must be a finite number, as field {field.name!r} is")
     return float(value)
+
+
+def _numeric(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def seconds_of(moment: date) -> float:

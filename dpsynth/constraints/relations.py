@@ -320,6 +320,11 @@ def _null_rule(said: Mapping[str, Any], where: str, fields: Mapping[str, Field],
 def _order(said: Mapping[str, Any], where: str, fields: Mapping[str, Field], source: str) -> Order:
     found = _distinct(said["fields"], f"{where}.fields", fields, 2)
     for place, field in enumerate(found):
+        if field.anchor is not None:
+            raise SchemaError(
+                f"{where}.fields[{place}]={field.name!r} is counted from {field.anchor!r} (dp:anchor), so it takes part in no order; "
+                'its dp:offset bounds the distance, e.g. "minimum": 0 for not before it'
+            )
         if not field.has_bounds:
             raise SchemaError(
                 f"{where}.fields[{place}]={field.name!r} has type={field.type}; an order is about numbers, dates and datetimes"
