@@ -96,7 +96,8 @@ def _lacking(field: Draft) -> list[str]:
         return [f"field {name!r} type"]
     if kind in _BOUNDED:
         bounds = field.get("constraints", {})
-        absent = [key for key in ("minimum", "maximum") if bounds.get(key) is None]
+        # A date that is counted from another has the bounds of its distance instead.
+        absent = [key for key in ("minimum", "maximum") if bounds.get(key) is None and "dp:anchor" not in field]
         return [f"field {name!r} constraints." + " and ".join(absent)] if absent else []
     if kind == "string" and not field.get("categories"):
         return [f'field {name!r} categories, or "dp:role": "identifier"']

@@ -104,6 +104,15 @@ def test_fill_adds_changes_and_leaves_out() -> None:
     assert schema["sex"].categories is None
 
 
+def test_an_anchor_in_the_fill_stands_for_the_bounds_of_a_date() -> None:
+    drafts = from_lines(
+        [{"field": "came", "type": "date", "minimum": "2024-01-01", "maximum": "2024-12-31"}, {"field": "left", "type": "date"}], "book"
+    )
+    fill = {"fields": {"left": {"dp:anchor": "came", "dp:offset": {"minimum": 0, "maximum": 30}}}}
+    left = finish(drafts, TOP, fill)["left"]
+    assert (left.anchor, left.minimum, left.maximum) == ("came", 0, 30)
+
+
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("no name", {"type": "int"}, "entry 1 has no field name"),
     ("unknown type", {"field": "a", "type": "blob"}, "type='blob' must be one of"),
