@@ -36,7 +36,7 @@ KEYLESS_UNIT = 0
 # The name under which a batch of codes holds its units; no column has an empty name.
 _UNITS = ""
 # A column of at most this many values is worth a dictionary in a file.
-_FEW = 4096
+_FEW = 8192
 
 
 # Values of an ordered column, and which are missing if any can be.

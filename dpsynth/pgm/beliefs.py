@@ -37,6 +37,8 @@ class Beliefs:
         self.tree = tree
         self.total = total
         self.tables = tables
+        # What `dpsynth.pgm.sampling` made of the tables, by clique and given attributes.
+        self.conditionals: dict[tuple[int, Axes], Table] = {}
         wanted: list[set[Axes]] = [set() for _ in tree.cliques]
         self.homes: dict[Axes, tuple[int, Axes]] = {}
         for target in targets:
@@ -73,6 +75,7 @@ class Beliefs:
 
     def _update(self, factors: Mapping[Axes, Table]) -> None:
         tree = self.tree
+        self.conditionals.clear()
         by_clique: list[dict[Axes, Table]] = [{} for _ in tree.cliques]
         for target, factor in factors.items():
             home, inside = self.homes[target]

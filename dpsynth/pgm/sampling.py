@@ -19,6 +19,8 @@ Column = npt.NDArray[np.integer[Any]]
 
 # Rows from which on orders are composed, and how many from two fresh ones.
 _MANY, _COMPOSED = 1 << 16, 14
+# Cells of cumulated tables that beliefs keep: 32 MiB.
+_HELD = 1 << 22
 
 
 def systematic_groups(
@@ -34,15 +36,30 @@ def systematic_groups(
     uniformly. Rows of one group in different ``strata`` are drawn independently of each other. ``order`` is a random order of the rows
     that nothing else has used; without one it is drawn.
     """
-    n_groups, n_outcomes = weights.shape
-    dtype = code_dtype(n_outcomes)
-    if n_outcomes == 1:
-        return np.zeros(len(groups), dtype=dtype)
+    return _drawn_by_group(groups, _cumulated(weights), rng, strata, order)
+
+
+def _cumulated(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The share of each group up to and with each outcome."""
     cumulated = np.cumsum(weights, axis=1)
     empty = cumulated[:, -1] <= 0.0
     if empty.any():
-        cumulated[empty] = np.arange(1, n_outcomes + 1)
+        cumulated[empty] = np.arange(1, weights.shape[1] + 1)
     cumulated /= cumulated[:, -1:]
+    return cumulated
+
+
+def _drawn_by_group(
+    groups: Column,
+    cumulated: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+    strata: Column | None,
+    order: npt.NDArray[np.int64] | None,
+) -> Column:
+    n_groups, n_outcomes = cumulated.shape
+    dtype = code_dtype(n_outcomes)
+    if n_outcomes == 1:
+        return np.zeros(len(groups), dtype=dtype)
     if order is None:
         order = rng.permutation(len(groups))
     if strata is not None and len(strata):
@@ -51,12 +68,11 @@ def systematic_groups(
         order = order.take(stable_order(groups.take(order), n_groups))
     # Probes (r + u) / m for r = 0..m-1 and one u in [0, 1): ceil(m F - u) of them lie under a cumulated share F.
     sizes = np.bincount(groups, minlength=n_groups)
+    under = cumulated * sizes[:, None]
+    under -= rng.random(n_groups)[:, None]
+    below = np.ceil(under, out=under).astype(np.int64)
     # Rounding must not move a probe past the last outcome that has weight: from there on all m lie under F.
-    cumulated[cumulated >= 1.0] = 2.0
-    cumulated *= sizes[:, None]
-    cumulated -= rng.random(n_groups)[:, None]
-    below = np.ceil(cumulated, out=cumulated).astype(np.int64)
-    np.minimum(below, sizes[:, None], out=below)
+    np.copyto(below, sizes[:, None], where=cumulated >= 1.0)
     counts = below.copy()
     counts[:, 1:] -= below[:, :-1]
     outcome = np.empty(len(groups), dtype=dtype)
@@ -136,12 +152,10 @@ def sample(
         fresh = [a for a in clique if columns[a] is None]
         if not fresh:
             continue
-        table = beliefs.tables[i].transpose([clique.index(a) for a in [*known, *fresh]])
         shape = [tree.sizes[a] for a in known]
-        weights = np.maximum(table.reshape(int(np.prod(shape)) if shape else 1, -1), 0.0)
         if tuple(known) not in joints:
             joints[tuple(known)] = _joint(columns, known, shape, rows)
-        drawn = systematic_groups(joints[tuple(known)], weights, rng, strata, next(orders))
+        drawn = _drawn_by_group(joints[tuple(known)], _conditional(beliefs, i, known, fresh), rng, strata, next(orders))
         if len(fresh) > 1:
             drawn = drawn.astype(np.uint32)
         for a in reversed(fresh[1:]):
@@ -149,6 +163,19 @@ def sample(
             columns[a] = column.astype(code_dtype(tree.sizes[a]))
         columns[fresh[0]] = drawn.astype(code_dtype(tree.sizes[fresh[0]]), copy=False)
     return [c for c in columns if c is not None]
+
+
+def _conditional(beliefs: Beliefs, i: int, known: list[int], fresh: list[int]) -> npt.NDArray[np.float64]:
+    """`_cumulated` of clique ``i``, ``fresh`` given ``known``; kept with the beliefs while there is room, for the next chunk of rows."""
+    held = beliefs.conditionals.get((i, tuple(known)))
+    if held is None:
+        clique = beliefs.tree.cliques[i]
+        table = beliefs.tables[i].transpose([clique.index(a) for a in [*known, *fresh]])
+        groups = int(np.prod([beliefs.tree.sizes[a] for a in known]))
+        held = _cumulated(np.maximum(table.reshape(groups, -1), 0.0))
+        if held.size + sum(other.size for other in list(beliefs.conditionals.values())) <= _HELD:
+            beliefs.conditionals[i, tuple(known)] = held
+    return held
 
 
 def told_apart(

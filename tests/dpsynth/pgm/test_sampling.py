@@ -216,3 +216,16 @@ def test_a_separator_of_as_many_cells_as_a_byte_holds_keeps_to_its_groups() -> N
     columns = sample(beliefs, 3000, np.random.default_rng(0))
     np.testing.assert_array_equal(columns[1], columns[0] % 2)
     np.testing.assert_array_equal(columns[2], columns[0] % 2)
+
+
+def test_rows_after_an_update_are_drawn_from_the_updated_beliefs() -> None:
+    """Tables kept from an earlier sample are not used again once the beliefs have changed."""
+    tree = junction_tree((3, 2), [(0, 1)])
+    beliefs = Beliefs(tree, [np.ones(3), np.ones(2)], 60.0, [(0,)])
+    before = sample(beliefs, 600, np.random.default_rng(0))
+    assert np.bincount(before[0], minlength=3).tolist() == [200, 200, 200]
+    beliefs.update({(0,): np.array([0.0, 1.0, 2.0])})
+    after = sample(beliefs, 600, np.random.default_rng(0))
+    assert np.bincount(after[0], minlength=3).tolist() == [0, 200, 400]
+    again = sample(beliefs, 600, np.random.default_rng(0))
+    assert all(np.array_equal(a, b) for a, b in zip(after, again, strict=True))
