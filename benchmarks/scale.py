@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     session.count(counted[-1], _LITTLE_MEMORY, "spilled")
     for rows in (rows for rows in SAMPLED if rows <= options.most):
         session.sample(rows)
-        if rows <= 10_000_000:
-            session.integers(rows)
+        session.integers(rows)
     write(session.runs, options.out, options.page)
     return 0
 
