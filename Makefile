@@ -6,7 +6,7 @@ JOBS ?= 2
 SEEDS ?= 20
 EXTRAS := anonymeter,sign
 # What the tests read besides the installed wheel. They run from a copy, where no source package can shadow it.
-COPIED := $(wildcard tests docs scripts benchmarks README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE Makefile pyproject.toml action.yml .pre-commit-hooks.yaml .ci)
+COPIED := $(wildcard tests docs scripts benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE Makefile pyproject.toml action.yml .pre-commit-hooks.yaml .ci)
 SOURCES := $(shell find dpsynth audits policies reports -type f -not -name '*.pyc' 2>/dev/null)
 
 .DEFAULT_GOAL := help

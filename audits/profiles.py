@@ -50,11 +50,15 @@ def gaussian_delta(mu: float, epsilon: npt.ArrayLike) -> Array:
     eps = np.asarray(epsilon, dtype=np.float64)
     if mu <= 0.0:
         return np.zeros_like(eps)
+    if math.isinf(mu):
+        return np.ones_like(eps)
     return np.asarray(np.exp(log_ndtr(mu / 2.0 - eps / mu)) - np.exp(eps + log_ndtr(-mu / 2.0 - eps / mu)))
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
     """Smallest epsilon at ``delta`` of a mu-GDP mechanism."""
+    if math.isinf(mu):
+        return math.inf
     low, high = 0.0, 1.0
     if gaussian_delta(mu, low) <= delta:
         return 0.0

@@ -209,10 +209,10 @@ def _moment_text(seconds: np.int64) -> str:
 
 
 def canonical(text: str) -> str:
-    """The form in which texts are compared when they are not equal: trimmed, no ``.0``, booleans in lower case."""
+    """The form in which texts are compared when they are not equal: trimmed, no ``.0`` and no minus zero, booleans in lower case."""
     text = text.strip()
     if whole := _WHOLE.fullmatch(text):
-        return whole[1]
+        return "0" if whole[1] == "-0" else whole[1]
     return text.lower() if text.lower() in ("true", "false") else text
 
 

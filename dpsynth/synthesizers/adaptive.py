@@ -59,7 +59,8 @@ def one_way_share(x: float) -> float:
 @dataclass(frozen=True)
 class Adaptive:
     """``tree_limit`` bounds the cells of the model, hence memory and time. ``refine`` measures pairs beyond the tree and fits rows to
-    them. Errors of marginals that hold the column ``target`` count ``emphasis`` times.
+    them. Errors of marginals that hold the column ``target`` count ``emphasis`` times. Under x = ``alone_below`` per column one-ways
+    take the whole budget.
     """
 
     refine: bool = True
@@ -69,6 +70,7 @@ class Adaptive:
     rounds: int = 3
     target: str | None = None
     emphasis: float = 2.0
+    alone_below: float = TOO_LITTLE
 
     name = "adaptive"
 
@@ -87,7 +89,7 @@ class Adaptive:
         rho = private.rho_left
         guess = float(private.total(TOTAL_SHARE * rho).values)
         x = max(1.0, guess) * math.sqrt(2.0 * rho) / private.unit.mass
-        if x < TOO_LITTLE * len(private.domain):
+        if x < self.alone_below * len(private.domain):
             return one_ways_alone(private, self.name, self.tree_limit)
         return _Run(self, private, rho, x, progress).result()
 

@@ -222,7 +222,7 @@ def test_no_text_raises_and_none_changes_another(field: Field, data: st.DataObje
 @given(data=st.data())
 @QUICK
 def test_numbers_are_read_alike_as_floats_as_objects_and_as_text(field: Field, data: st.DataObject) -> None:
-    cells = data.draw(st.lists(st.none() | st.floats() | st.integers(-20, 20).map(float), min_size=1, max_size=8))
+    cells = [-0.0, 0.0, *data.draw(st.lists(st.none() | st.floats() | st.integers(-20, 20).map(float), min_size=1, max_size=8))]
     floats = encode(field, pa.array(cells, pa.float64()))
     assert floats == through_pandas(field, cells)
     texts = [None if cell is None or cell != cell else repr(cell) for cell in cells]

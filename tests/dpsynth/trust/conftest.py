@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import policies
@@ -17,7 +20,14 @@ from dpsynth.bundle import Bundle, BundleWriter
 from dpsynth.certificate import SigningKey
 from dpsynth.companions import VERIFY_TEXT, croissant, datapackage, datasheet, deployment, readme
 
-TABLE = b"PAR1 not really a table PAR1"
+
+def _parquet() -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"age": [31, 46], "sex": ["f", "m"]}), buffer)
+    return buffer.getvalue()
+
+
+TABLE = _parquet()
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 # Facts of the real data that evidence holds and nothing public may repeat.
 CANARIES = ("20190", "0.56789", "987654321", "/home/nurse", "wardhost", "3.14159", "f00dfeed" * 8)
