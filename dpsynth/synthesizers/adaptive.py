@@ -37,7 +37,7 @@ _LITTLE = 1e3
 # Below this x per column the noise of a pair is of the size of the strongest dependence one can expect: one-ways take the whole budget.
 TOO_LITTLE = 18.0
 # Shares of the budget: for a first guess of the total, and for marginals of three columns inside the tree.
-TOTAL_SHARE, TRIPLES_SHARE = 0.004, 0.12
+TOTAL_SHARE, TRIPLES_SHARE = 0.004, 0.06
 # A pair beyond the tree is measured if its error is this many times what noise will make of it, up to so many per column; after those, the
 # second number counts, up to so many.
 _WORTH, _BEYOND_PER_COLUMN = 1.5, 2
