@@ -19,7 +19,8 @@ def surrogates(schema: Schema, n: int, seed: int, *, before: int = 0, total: int
     """``n`` values for each identifier column: fakes where ``dp:fake`` names a provider of Faker, else keys.
 
     Keys follow ``dp:pattern``; without one they count the rows, and begin with ``SYN-`` where the column is text.
-    Fakes may repeat, and may by chance be somebody's. A part of a table of ``total`` rows goes on after the ``before`` rows that came earlier.
+    Fakes may repeat, and may by chance be somebody's.
+    A part of a table of ``total`` rows goes on after the ``before`` rows that came earlier.
     """
     if n < 0:
         raise ConfigError(f"n={n} must be >= 0")
