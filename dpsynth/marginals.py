@@ -174,7 +174,7 @@ def count(table: CodedTable, clique: Sequence[str]) -> Counts:
     return np.bincount(index, minlength=math.prod(shape)).astype(np.int64, copy=False).reshape(shape)
 
 
-def flat_index(columns: Sequence[Codes], shape: Sequence[int]) -> npt.NDArray[np.int64]:
+def flat_index(columns: Sequence[npt.NDArray[np.integer[Any]]], shape: Sequence[int]) -> npt.NDArray[np.int64]:
     """Row-major cell number of each record in a table of ``shape``."""
     index = columns[0].astype(np.int64)
     for codes, size in zip(columns[1:], shape[1:], strict=True):

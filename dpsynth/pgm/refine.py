@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth.pgm.sampling import Column, flat_cells, stable_order
+from dpsynth.marginals import flat_index
+from dpsynth.pgm.sampling import Column, stable_order
 
 Table = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.unsignedinteger[Any]]
@@ -38,7 +39,7 @@ def rake(
             total = float(table.sum())
             if total <= 0.0:
                 continue
-            cells = flat_cells(columns, sizes, axes)
+            cells = flat_index([columns[a] for a in axes], [sizes[a] for a in axes])
             wanted = table.ravel() * (rows / total)
             present = np.bincount(cells, weights=weights, minlength=wanted.size)
             ratio = np.divide(wanted, present, out=np.ones_like(wanted), where=present > 0.0)
@@ -148,7 +149,6 @@ def _sorted_order(columns: Sequence[Column], sizes: Sequence[int], rng: np.rando
         while keys and size * sizes[keys[-1]] <= 1 << 16:
             size *= sizes[keys[-1]]
             joined.insert(0, keys.pop())
-        order = order[
-            stable_order(flat_cells([c[order] for c in (columns[a] for a in joined)], [sizes[a] for a in joined], range(len(joined))), size)
-        ]
+        cells = flat_index([columns[a][order] for a in joined], [sizes[a] for a in joined])
+        order = order[stable_order(cells, size)]
     return order

@@ -205,16 +205,6 @@ def told_apart(
     return fine
 
 
-def flat_cells(columns: Sequence[Column], sizes: Sequence[int], axes: Sequence[int]) -> npt.NDArray[np.int64]:
-    """The cell of each row in the table over ``axes``."""
-    first = axes[0]
-    cells = columns[first].astype(np.int64)
-    for a in axes[1:]:
-        cells *= sizes[a]
-        cells += columns[a]
-    return cells
-
-
 def _joint(columns: Sequence[Column | None], known: list[int], shape: list[int], rows: int) -> Column:
     joint = np.zeros(rows, dtype=code_dtype(int(np.prod(shape)) + 1))
     for a, size in zip(known, shape, strict=True):
