@@ -113,7 +113,8 @@ class Drawing:
     def persons(self, rows: int, seed: int | None) -> tuple[Persons, Mapping[str, Column]]:
         """Whole persons with about ``rows`` rows, and values as from `rows`; columns that are static have one value per person.
 
-        Persons with a row that no values save are drawn again as a whole.
+        A person with a row that no values save is replaced by a sound one with as many rows, so that long histories, in which more can
+        break, do not become rarer. What the rounds leave open is filled with sound persons of any length.
         """
         model, rng = self._model, np.random.default_rng(seed)
 
@@ -124,13 +125,20 @@ class Drawing:
         if not self._values.watched or not len(first.owners):
             return first, {}
         wanted, size = int(first.owners[-1]) + 1, len(first.owners)
+        places = np.bincount(np.bincount(first.owners))
         parts: list[_Rows] = []
         owners: list[npt.NDArray[np.int64]] = []
         found, drawn = 0, first
         for doubling in range(_ROUNDS):
             values = self._values.of(dict(drawn.table.columns), rng, drawn.owners)
             broken = np.bincount(drawn.owners, weights=values.broken) > 0.0
-            kept = np.flatnonzero(~broken)[: wanted - found]
+            lengths = np.bincount(drawn.owners)
+            sound = np.flatnonzero(~broken)
+            if doubling == _ROUNDS - 1:
+                kept = sound[: wanted - found]
+            else:
+                kept = np.sort(np.concatenate([sound[lengths[sound] == n][:free] for n, free in enumerate(places.tolist())]))
+                places -= np.bincount(lengths[kept], minlength=len(places))
             chosen = np.flatnonzero(np.isin(drawn.owners, kept))
             parts.append(values.take(chosen))
             owners.append(found + np.searchsorted(kept, drawn.owners[chosen]))

@@ -71,3 +71,14 @@ def test_dates_of_birth_are_not_clipped_to_the_first_visit(model: SyntheticModel
     table = model.sample(3000, seed=1)
     first = table.groupby("key").agg(born=("born", "first"), seen=("seen", "min"))
     assert (first["born"] == first["seen"]).mean() < 0.02
+
+
+def test_long_histories_do_not_become_rarer_though_more_can_break_in_them(model: SyntheticModel) -> None:
+    # A total is no column of the model, so rows that miss the condition are found after the draw.
+    table = model.sample(20_000, seed=2, where={"cost": {"minimum": 25}})
+    assert table["cost"].min() >= 25
+    sizes = np.bincount(table.groupby("key").size(), minlength=7)[1:7]
+    counted = model.domain.names[model.domain.count_axis or 0]
+    shares = model.marginal([counted]).values[:6] / model.marginal([counted]).values.sum()
+    np.testing.assert_allclose(sizes / sizes.sum(), shares, atol=0.002)
+    assert abs(len(table) - 20_000) < 20
