@@ -20,7 +20,7 @@ from dpsynth.code_store import MEMORY, CodeStore
 from dpsynth.constraints import Column
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of, spike_starts
-from dpsynth.hierarchies import ICD9, icd9_category, parents
+from dpsynth.hierarchies import CLASSIFICATIONS, parents
 from dpsynth.in_order import in_order
 from dpsynth.inside_bins import place, steepness
 from dpsynth.marginals import DECLARED, DP, ROW, UNIT, Attribute, CodedTable, Codes, Domain, code_dtype
@@ -92,7 +92,9 @@ class _Levels:
 
     def _within(self, text: str) -> int:
         """The code of the category that a finer code belongs to, by the declared hierarchy; -2 if there is none."""
-        category = icd9_category(text) if self.declared.hierarchy == ICD9 else None
+        rule = self.declared.hierarchy
+        known = CLASSIFICATIONS.get(rule) if isinstance(rule, str) else None
+        category = None if known is None else known[1](text)
         return -2 if category is None else self._alike.get(category, -2)
 
     @property

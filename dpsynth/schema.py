@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from dpsynth import anchors
 from dpsynth.constraints import Relations, consistency
 from dpsynth.errors import SchemaError
-from dpsynth.hierarchies import ICD9, PREFIX, icd9_categories
+from dpsynth.hierarchies import CLASSIFICATIONS, PREFIX
 from dpsynth.marginals import DP, count_name
 
 Bound = int | float | date
@@ -91,8 +91,8 @@ class Field:
     minimum). ``bins``: how many equal bins, their edges, ``"dp"`` (found under the budget), or None for the default
     rule. ``resolution``: a unit of time for dates, a step for numbers. ``static``: the same in all rows of a person.
     ``area_population``: for a column of places, the public number of people in the smallest of them.
-    ``hierarchy``: the public grouping of categories, ``icd9``, ``prefix:k`` for their first k characters, or (category, group)
-    pairs: rare categories are merged inside their group.
+    ``hierarchy``: the public grouping of categories, ``icd9``, ``icd10``, ``prefix:k`` for their first k characters, or
+    (category, group) pairs: rare categories are merged inside their group.
     ``pattern``: how the keys of an identifier look, ``#`` for a digit and ``?`` for a capital letter.
     ``spikes``: values that many rows have exactly; each is a bin of its own.
     ``anchor``: the date of the same row from which this date is counted; bounds, bins, spikes and ``unseen`` then count steps.
@@ -236,12 +236,14 @@ class Field:
 
     def _check_hierarchy(self, categories: tuple[str, ...]) -> None:
         rule = self.hierarchy
-        if rule is None or rule == ICD9:
+        if rule is None or rule in CLASSIFICATIONS:
             return
         if isinstance(rule, str):
             length = rule.removeprefix(PREFIX)
             if length == rule or not length.isdecimal() or int(length) < 1:
-                self._refuse(f'has dp:hierarchy={rule!r}; it must be "icd9", "prefix:3" (the first 3 characters), or an object of groups')
+                self._refuse(
+                    f'has dp:hierarchy={rule!r}; it must be "icd9", "icd10", "prefix:3" (the first 3 characters), or an object of groups'
+                )
             return
         grouped = {category for category, _ in rule}
         for category in categories:
@@ -408,7 +410,8 @@ class Field:
         return {**out, **{key: value for key, value in optional.items() if value is not None}}
 
     def _categories_json(self) -> list[Any] | None:
-        if self.hierarchy == ICD9 and self.categories == icd9_categories() and self.labels is None:
+        known = CLASSIFICATIONS.get(self.hierarchy) if isinstance(self.hierarchy, str) else None
+        if known is not None and self.categories == known[0]() and self.labels is None:
             return None
         if self.categories is None or self.labels is None:
             return None if self.categories is None else list(self.categories)
@@ -726,8 +729,8 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
     elif "dp:offset" in item:
         raise SchemaError(f'field {name!r} has dp:offset without dp:anchor; name the date it is counted from, e.g. "dp:anchor": "admitted"')
     hierarchy = item.get("dp:hierarchy")
-    if hierarchy == ICD9 and "categories" not in item:
-        item = {**item, "categories": list(icd9_categories())}
+    if isinstance(hierarchy, str) and hierarchy in CLASSIFICATIONS and "categories" not in item:
+        item = {**item, "categories": list(CLASSIFICATIONS[hierarchy][0]())}
     categories = [c if isinstance(c, Mapping) else {"value": c} for c in item["categories"]] if "categories" in item else None
     labelled = categories is not None and any("label" in c for c in categories)
     required = constraints.get("required")

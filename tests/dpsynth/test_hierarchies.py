@@ -12,7 +12,7 @@ import pytest
 
 from dpsynth.encode import Encoder
 from dpsynth.errors import SchemaError
-from dpsynth.hierarchies import icd9_categories, icd9_category, parents
+from dpsynth.hierarchies import icd9_categories, icd9_category, icd10_categories, icd10_category, parents
 from dpsynth.marginals import Attribute, Domain, Measurement
 from dpsynth.model import load
 from dpsynth.privacy import PrivacyBudget, PrivateData
@@ -51,6 +51,49 @@ def test_chapters_of_well_known_codes() -> None:
     at = dict(zip(icd9_categories(), every, strict=True))
     assert at["140"] == at["239"] != at["240"]
     assert at["800"] == at["999"] != at["V01"]
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("E11.65", "E11"), ("E1165", "E11"), ("E11", "E11"), ("e11.", "E11"), ("S72.001A", "S72"), ("s72001a", "S72"), ("Z3A.38", "Z3A"),
+        ("C7A.00", "C7A"), (" I10 ", "I10"), ("U07.1", "U07"), ("E1A", None), ("250.83", None), ("E1", None), ("", None), ("E11.65.", None),
+        ("E11-65", None), ("EE1", None), ("E11.123456", None),
+    ],
+)  # fmt: skip
+def test_icd10_codes_as_tables_write_them(text: str, category: str | None) -> None:
+    assert icd10_category(text) == category
+
+
+def test_icd10_chapters_begin_and_end_where_the_tabular_list_says() -> None:
+    # Of every chapter the first and the last block's category, as in the tabular list.
+    ranges = [
+        ("A00", "B99"), ("C00", "D49"), ("D50", "D89"), ("E00", "E89"), ("F01", "F99"), ("G00", "G99"), ("H00", "H59"), ("H60", "H95"),
+        ("I00", "I99"), ("J00", "J99"), ("K00", "K95"), ("L00", "L99"), ("M00", "M99"), ("N00", "N99"), ("O00", "O9A"), ("P00", "P96"),
+        ("Q00", "Q99"), ("R00", "R99"), ("S00", "T88"), ("U00", "U85"), ("V00", "Y99"), ("Z00", "Z99"),
+    ]  # fmt: skip
+    every = icd10_categories()
+    at = dict(zip(every, parents(every, "icd10"), strict=True))
+    assert len(every) == len(set(every)) == 26 * 100 + 7
+    assert all(at[first] == at[last] for first, last in ranges)
+    assert len({at[first] for first, _ in ranges}) == len(set(at.values())) == 22
+    assert at["D3A"] == at["C4A"] == at["C00"]
+
+
+def test_a_column_of_icd10_needs_no_list_and_zip_codes_go_by_their_first_three_digits() -> None:
+    listed = ["10115", "10117", "80331"]
+    schema = _schema(
+        {"name": "dx", "type": "string", "dp:hierarchy": "icd10", "dp:nullable": True},
+        {"name": "zip", "type": "string", "categories": listed, "dp:hierarchy": "prefix:3", "dp:other": "80331"},
+    )
+    coder = Encoder(schema)
+    table = pd.DataFrame({"dx": ["E11.65", "E1165", "z3a.38", None, "250.83"], "zip": [10115, 10117, 80331, 99999, 10115]})
+    codes = coder.bin(coder.encode(open_source(table, ["dx", "zip"])).codes).columns
+    assert coder.decode(codes)["dx"].tolist() == ["E11", "E11", "Z3A", None, None]
+    assert coder.decode(codes)["zip"].tolist() == ["10115", "10117", "80331", "80331", "10115"]
+    assert coder.domain["zip"].parents == (0, 0, 1)
+    assert "categories" not in schema.to_dict()["fields"][0]
+    assert Schema.from_dict(schema.to_dict()) == schema
 
 
 def test_prefixes_and_given_groups() -> None:
