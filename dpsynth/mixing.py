@@ -32,7 +32,7 @@ def mix(real: Any, synthetic: Any, schema: Schema, *, seed: int | None = None) -
     import pandas as pd
 
     from dpsynth.encode import Encoder
-    from dpsynth.sources import open_source
+    from dpsynth.sources import header, open_source
 
     if ORIGIN in {field.name for field in schema.fields}:
         raise InputError(f"field {ORIGIN!r} of the schema has the name of the column that tells real from synthetic; rename it")
@@ -40,6 +40,9 @@ def mix(real: Any, synthetic: Any, schema: Schema, *, seed: int | None = None) -
     fields = tuple(replace(field, static=False) for field in schema.modelled)
     encoder = Encoder(replace(schema, fields=fields, unit=Unit(schema.unit.name), primary_key=()))
     parts = []
+    for table in (real, synthetic):
+        if ORIGIN in header(table):
+            raise InputError(f"one of the tables holds real and synthetic rows already (column {ORIGIN}); give each kind by itself")
     for table, origin in ((real, REAL), (synthetic, SYNTHETIC)):
         codes = encoder.encode(open_source(table, encoder.columns)).codes
         parts.append(encoder.canonical(codes, typed=True).assign(**{ORIGIN: origin}))
@@ -48,11 +51,12 @@ def mix(real: Any, synthetic: Any, schema: Schema, *, seed: int | None = None) -
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Write a mixed table to a Parquet file that says what it is."""
+    """Write a mixed table to a Parquet file that says what it is, for its owner's eyes alone."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     arrow = pa.Table.from_pandas(table, preserve_index=False)
+    path.touch(mode=0o600)
     pq.write_table(arrow.replace_schema_metadata({MARK: b"true"}), path, compression="zstd")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from dpsynth import bundle as bundles
 from dpsynth import certificate, companions, evidence
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
-from dpsynth.privacy.ledger import Ledger, Reservation
+from dpsynth.privacy.ledger import MAX_ATTEMPTS, Ledger, Reservation
 from dpsynth.schema import Schema, Unit
 from dpsynth.synthesizers import SYNTHESIZERS, Adaptive, Aim, Synthesizer, choose
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
+    import pyarrow as pa
 
     from audits import Claim
     from dpsynth.encode import Encoder
@@ -130,6 +132,8 @@ def release(
     from audits.registry import TIERS
     from dpsynth.code_audit_cache import CodeAuditCache
     from dpsynth.code_audits import audit_code, toy_for
+    from dpsynth.encode import Encoder
+    from dpsynth.sources import open_source
 
     step = _Stages(progress)
     # --- before any record
@@ -148,6 +152,8 @@ def release(
         seed = secrets.randbits(32)
     if tier not in TIERS:
         raise ConfigError(f"tier={tier!r} must be one of {', '.join(TIERS)}")
+    # Opened before the charge: a control table that is not there must not cost a release.
+    others = None if control is None else open_source(control, Encoder(schema).columns)
     with bundles.BundleWriter(out, force=force) as writer:
         with _charged(ledger, schema, budget, f"release of {schema.dataset}", cap) as account:
             # --- real records, from here to the fitted model
@@ -156,7 +162,7 @@ def release(
                     source,
                     schema,
                     budget,
-                    cohort=_cohort(schema) if control is None else Cohort.nobody(),
+                    cohort=_cohort(schema) if others is None else Cohort.nobody(),
                     before_reading=account.mark_read,
                 )
             with step("synthesize"):
@@ -167,7 +173,7 @@ def release(
             sha256 = bundles.sha256_of(parquet)
             # --- internal: attacks on the very file that would be released
             with step("audit"):
-                tables = _audit_tables(private, schema, parquet, control)
+                tables = _audit_tables(private, schema, parquet, others)
                 claim = _claim(schema, budget)
                 mechanism = toy_for(recipe, schema, budget)
                 code = audit_code(mechanism, tier=tier, cache=CodeAuditCache.of_user() if cache else None, progress=progress)
@@ -269,7 +275,8 @@ def fit(
     if rows is not None and rows < 1:
         raise ConfigError(f"rows={rows} must be >= 1")
     step = _Stages(progress)
-    with _charged(ledger, schema, budget, f"synthesis of {schema.dataset}", None) as account:
+    # Nobody chooses among attempts whose verdict nobody sees.
+    with _charged(ledger, schema, budget, f"synthesis of {schema.dataset}", None, max_attempts=sys.maxsize) as account:
         with step("read"):
             private = PrivateData.read(source, schema, budget, before_reading=account.mark_read)
         with step("synthesize"):
@@ -354,7 +361,13 @@ class _Account:
 
 @contextmanager
 def _charged(
-    path: str | Path | None, schema: Schema, budget: PrivacyBudget, purpose: str, cap: tuple[float, float] | None
+    path: str | Path | None,
+    schema: Schema,
+    budget: PrivacyBudget,
+    purpose: str,
+    cap: tuple[float, float] | None,
+    *,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> Iterator[_Account]:
     """Reserve the budget, or refuse; on any failure close the reservation, which stays charged once records were read."""
     if path is None:
@@ -369,6 +382,7 @@ def _charged(
         budget.rho,
         purpose=purpose,
         cap=cap,
+        max_attempts=max_attempts,
         accounting=f"zCDP, {schema.neighbours}, at most {schema.unit.max_rows} rows per unit",
     )
     try:
@@ -445,7 +459,7 @@ def _owners(table: pd.DataFrame, schema: Schema) -> npt.NDArray[np.int64]:
     return pd.factorize(table[schema.unit.field])[0].astype("int64")
 
 
-def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, control: Any) -> dict[str, Any]:
+def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, others: Iterator[pa.RecordBatch] | None) -> dict[str, Any]:
     """Train, control and synthetic at the one granularity that audits compare: the public grid."""
     from dpsynth.encode import Encoder
     from dpsynth.persons import with_counts
@@ -456,10 +470,10 @@ def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, control: 
     encoder = Encoder(schema)
     train = encoder.canonical(read.train.columns)
     members: npt.NDArray[np.int64] | None = read.members
-    if control is None:
+    if others is None:
         other, other_units = encoder.canonical(read.control.columns), read.control_units
     else:
-        other, other_units = _control_table(encoder, control)
+        other, other_units = _control_table(encoder, others)
         _refuse_overlap(train, other, read.train_units, other_units if schema.unit.field else None)
         members = None
     made = encoder if schema.unit.by_person else Encoder(replace(schema, unit=Unit(schema.unit.name), primary_key=()))
@@ -491,14 +505,13 @@ def _kept_relations(schema: Schema, parquet: Path) -> dict[str, Any]:
     return {"constraint_violations": found["rows"], "constraints": found["relations"]}
 
 
-def _control_table(encoder: Encoder, control: Any) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+def _control_table(encoder: Encoder, others: Iterator[pa.RecordBatch]) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
     import numpy as np
 
     from dpsynth.marginals import UNIT
     from dpsynth.privacy.unit import bounded_rows, row_order, settled
-    from dpsynth.sources import open_source
 
-    encoded = encoder.encode(open_source(control, encoder.columns))
+    encoded = encoder.encode(others)
     if encoded.units is None:
         return encoder.canonical(encoded.codes), np.arange(encoded.n_rows, dtype=np.int64)
     kept = encoded.take(bounded_rows(encoded.units, encoder.schema.unit.max_rows, secrets.randbits(128)))

@@ -152,8 +152,12 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
         raise OutputError(f"{path} exists; a key is never overwritten") from None
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        path.unlink()
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _require_cryptography() -> None:

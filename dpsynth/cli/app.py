@@ -6,6 +6,7 @@ An unexpected exception is shown as its type and our own file and line. Its mess
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -68,6 +69,8 @@ GROUPS: dict[str, typer.Typer] = {
 
 # The base of what the option parser raises; typer carries its own copy of click, so it is found through a public name.
 _UsageProblem = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+# The disk's fault; the text that the system has for it quotes nothing.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PACKAGES = ("dpsynth", "audits", "policies", "reports")
 
 
@@ -92,13 +95,14 @@ def build() -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing escapes but the code and what the command printed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     with _discretion():
         code, message = _attempt(arguments)
         if message is None:
             return code
         # Outside the handlers, so that a failure to print cannot chain to the first failure and show its message.
+        complain(message)
         try:
-            complain(message)
             if "--json" in arguments:
                 emit({"error": message, "exit_code": code})
         except OSError:
@@ -109,7 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _attempt(arguments: list[str]) -> tuple[int, str | None]:
     """Run the command; its exit code, and the error line if it failed."""
     try:
-        return (_invoke(arguments), None) if arguments else (_invoke(["--help"]) or USAGE, None)
+        code = _invoke(arguments) if arguments else _invoke(["--help"]) or USAGE
+        # Here and not while the interpreter closes: a result that could not be written is a failure.
+        sys.stdout.flush()
+        return code, None
     except KeyboardInterrupt:
         return INTERRUPTED, "interrupted"
     except _Terminated:
@@ -121,6 +128,9 @@ def _attempt(arguments: list[str]) -> tuple[int, str | None]:
         if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
             _close_stdout()
             return UNHEARD, None
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _close_stdout()
+            return USAGE, f"what the command had to write could not be written: {os.strerror(error.errno)}"
         return _unexpected(error)
 
 
@@ -135,6 +145,14 @@ def _invoke(arguments: list[str]) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     return result if isinstance(result, int) else OK
+
+
+def _open_missing_streams() -> None:
+    """A process may be started without stdout or stderr; what goes there is then lost, and the exit code says the rest."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def _close_stdout() -> None:

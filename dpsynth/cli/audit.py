@@ -44,7 +44,7 @@ def command(
     ] = None,
     delta: Annotated[float | None, typer.Option("--delta", metavar="NUMBER", help="The claim to test.")] = None,
     tier: AuditTier = Tier.STANDARD,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the attacks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the attacks.")] = 0,
     as_json: AsJson = False,
 ) -> int:
     """Attack a synthetic table, whoever made it: 0 no violation found, 1 violation, 3 inconclusive."""

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,19 +52,29 @@ def emit(document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def unheard() -> AbstractContextManager[None]:
+    """Around what is said on stderr: a reader who went away, or a full disk there, must not end a run that is paid for.
+
+    Rich turns a broken pipe into SystemExit(1), which here would mean "denied".
+    """
+    return suppress(OSError, SystemExit)
+
+
 def complain(message: str) -> None:
     """One line ``error: …`` on stderr."""
     from rich.text import Text
 
     line = " ".join(clean(message).split())
-    err().print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+    with unheard():
+        err().print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
 
 
 def note(message: str) -> None:
     """One line on stderr that is not an error."""
     from rich.text import Text
 
-    err().print(Text(clean(message), style="dim"), soft_wrap=True)
+    with unheard():
+        err().print(Text(clean(message), style="dim"), soft_wrap=True)
 
 
 def say(text: str) -> None:

@@ -15,6 +15,7 @@ from dpsynth.cli import outcome
 from dpsynth.cli.console import note
 from dpsynth.cli.options import AsJson, AuditTier, Disclosure, Force, Tier
 from dpsynth.cli.progress import Stages
+from dpsynth.errors import OutputError
 
 EPSILON = 3.0
 DELTA = 1e-6
@@ -41,10 +42,15 @@ def command(
     from dpsynth import datasets, pipeline
     from dpsynth.cli.broken import CopyRows
 
+    if not out.name:
+        raise OutputError(f"out={str(out)!r} must name a folder, e.g. out/demo")
     name = "sipp-401k" if finance else "rand-hie"
     ledger, key = _beside(out, ".ledger"), _beside(out, ".key")
     public_key = _beside(out, ".key.pub")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"folder {str(out.parent)!r} cannot be made: {error.strerror}") from None
     signing = _signing_key(key)
     if force:
         _new_count(ledger, datasets.schema_path(name))

@@ -54,7 +54,7 @@ def command(
     # With --json the findings go to stdout even beside a file.
     check_disclosure(disclosure, None if as_json else out)
     if out is not None:
-        check_free(out, force)
+        check_free(out, force, reads=(_evidence_file(evidence), policy, waivers))
     decision = policies.evaluate(
         policies.load_evidence(_evidence_file(evidence)),
         policies.load(policy),

@@ -27,7 +27,7 @@ def command(
     """Real and synthetic rows together, for training inside the house. The file is as private as its real rows and is marked so."""
     if out.suffix != ".parquet":
         raise ConfigError(f"out={str(out)!r} must end in .parquet, which can say that it holds real records")
-    check_free(out, force)
+    check_free(out, force, reads=(data, schema, synthetic))
     from dpsynth import mixing
     from dpsynth.schema import Schema
 

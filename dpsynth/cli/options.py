@@ -65,7 +65,9 @@ AuditTier = Annotated[Tier, typer.Option("--tier", help="How much time the audit
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Run the audits of the code again, even if this very code and configuration was audited before.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the sampling and the audits. Privacy noise takes no seed.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, metavar="N", help="Of the sampling and the audits. Privacy noise takes no seed.")
+]
 WaiversPath = Annotated[Path | None, typer.Option("--waivers", metavar="FILE", help="Waivers in force, as JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]

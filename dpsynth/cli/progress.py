@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dpsynth.cli.console import clean, err
+from dpsynth.cli.console import clean, err, unheard
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -67,5 +67,6 @@ class Stages:
             self._bar.stop_task(self._task)
         elif self._bar is None:
             word = "done" if finished else "stopped"
-            print(f"{word:>7}  {clean(self._stage):<40} {seconds:7.1f} s", file=sys.stderr, flush=True)
+            with unheard():
+                print(f"{word:>7}  {clean(self._stage):<40} {seconds:7.1f} s", file=sys.stderr, flush=True)
         self._stage = None

@@ -30,10 +30,10 @@ def command(
     from dpsynth import certificate
     from dpsynth.bundle import CERTIFICATE
 
-    check_free(out, force)
     internal = source / "internal" if source.is_dir() else source.parent
-    evidence = _json(internal / "evidence.json" if source.is_dir() else source, "evidence")
-    decision = _json(internal / "decision.json", "decision")
+    evidence_file, decision_file = internal / "evidence.json" if source.is_dir() else source, internal / "decision.json"
+    check_free(out, force, reads=(evidence_file, decision_file))
+    evidence, decision = _json(evidence_file, "evidence"), _json(decision_file, "decision")
     envelope = internal.parent / "public" / CERTIFICATE
     statement = certificate.read(envelope) if envelope.exists() else None
     audience = "public" if public else "reviewer"
@@ -52,3 +52,5 @@ def _json(path: Path, what: str) -> Any:
         raise InputError(f"{what} {str(path)!r} cannot be read") from None
     except ValueError:
         raise InputError(f"{what} {str(path)!r} is not JSON") from None
+    except RecursionError:
+        raise InputError(f"{what} {str(path)!r} is nested too deeply") from None

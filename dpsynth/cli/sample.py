@@ -32,7 +32,7 @@ def command(
     as_json: AsJson = False,
 ) -> int:
     """Draw rows from a fitted model: all kinds, those with given values, or in given shares. Free: the model paid."""
-    check_table_path(out, force)
+    check_table_path(out, force, reads=[model])
     from dpsynth.constraints.steering import balance_of_texts, conditions_of_texts
     from dpsynth.model import load
     from dpsynth.streaming import Chunks

@@ -53,7 +53,7 @@ def init(
     as_json: AsJson = False,
 ) -> int:
     """A schema from a codebook, or from a table that you declare public. What is missing is asked for, all at once."""
-    check_free(out, force)
+    check_free(out, force, reads=(codebook, fill))
     if public:
         from dpsynth.schema_tools.public_table import from_public_table
 
@@ -83,7 +83,7 @@ def convert(
     """A schema from another tool's metadata. What that format does not hold is asked for, all at once."""
     from dpsynth.schema_tools import converters
 
-    check_free(out, force)
+    check_free(out, force, reads=(path, fill))
     drafts, found = converters.read(path, kind, table_name)
     return _write(drafts, _top(dataset, population, unit, unit_field, max_rows), found, fill, out, as_json)
 

@@ -24,7 +24,8 @@ from dpsynth.cli.options import (
     source,
 )
 from dpsynth.cli.progress import Stages
-from dpsynth.cli.tables import check_free, check_table_path, write_batches, write_table
+from dpsynth.cli.tables import check_free, check_table_path, write_batches, write_bytes, write_table
+from dpsynth.errors import OutputError
 
 
 def command(
@@ -47,9 +48,10 @@ def command(
     as_json: AsJson = False,
 ) -> int:
     """Synthetic rows for use inside the house: no audit, no policy, no certificate."""
-    check_table_path(out, force)
+    reads = (data, schema, ledger)
+    check_table_path(out, force, reads=reads)
     if model is not None:
-        check_free(model, force)
+        check_free(model, force, reads=(*reads, out))
     from dpsynth import pipeline
 
     with Stages() as progress:
@@ -66,9 +68,13 @@ def command(
             seed=seed,
             progress=progress,
         )
-        # First what the budget paid for; rows can be drawn again.
+        # Model and rows are both paid for: where one cannot be written the other still is.
+        unsaved: OutputError | None = None
         if model is not None:
-            fitted.model.save(model)
+            try:
+                write_bytes(fitted.model.to_bytes(), model)
+            except OutputError as error:
+                unsaved = error
         if fitted.streams:
             batches = fitted.batches()
             write_batches(batches, batches.schema, out, lambda done: progress("write", done, fitted.rows))
@@ -78,6 +84,8 @@ def command(
             table = fitted.table()
             write_table(table, out)
             n_rows = len(table)
+    if unsaved is not None:
+        raise unsaved
     if ledger is None:
         note("no --ledger: this release is in no budget; the next one will not know of it")
     if as_json:

@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 _SUFFIXES = (".parquet", ".csv")
 
 
-def check_table_path(path: Path, force: bool) -> None:
+def check_table_path(path: Path, force: bool, *, reads: Iterable[str | Path | None] = ()) -> None:
     """Refuse a path that cannot hold a table, before any budget is spent on what would go there."""
     if path.suffix not in _SUFFIXES:
         raise ConfigError(f"out={str(path)!r} must end in {' or '.join(_SUFFIXES)}")
-    check_free(path, force)
+    check_free(path, force, reads=reads)
 
 
-def check_free(path: Path, force: bool) -> None:
-    """Refuse to replace a file without ``force``, and a folder that is missing or closed."""
+def check_free(path: Path, force: bool, *, reads: Iterable[str | Path | None] = ()) -> None:
+    """Refuse to replace a file without ``force``, a folder that is missing or closed, and, always, a file that the command ``reads``.
+
+    What is read may also be a URL, or nothing at all.
+    """
     if path.is_dir():
         raise OutputError(f"{str(path)!r} is a folder; name a file")
+    if any(_same(path, other) for other in reads if other is not None):
+        raise OutputError(f"{str(path)!r} is in use by this very command; write to another file")
     if path.exists() and not force:
         raise OutputError(f"{str(path)!r} exists; use --force to replace it")
     folder = path.absolute().parent
@@ -36,6 +41,14 @@ def check_free(path: Path, force: bool) -> None:
         raise OutputError(f"folder {str(folder)!r} does not exist")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"folder {str(folder)!r} cannot be written")
+
+
+def _same(path: Path, other: str | Path) -> bool:
+    """Whether both name one file, by whatever links; a file that is not there yet is told by its path."""
+    try:
+        return path.resolve() == Path(other).resolve() or path.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -87,6 +100,12 @@ def _csv(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], N
             batch.to_pandas(types_mapper=types.get).to_csv(file, index=False, header=False)
 
         yield write
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write ``content`` as it is."""
+    with whole(path) as draft:
+        draft.write_bytes(content)
 
 
 def write_text(text: str, path: Path, *, private: bool = False) -> None:

@@ -43,6 +43,7 @@ from dpsynth.privacy.ledger_sqlite import SqliteStore
 from dpsynth.privacy.ledger_store import LedgerLocked, Row, Store
 
 __all__ = [
+    "MAX_ATTEMPTS",
     "AttemptsExhausted",
     "BudgetExhausted",
     "Cap",
@@ -54,6 +55,9 @@ __all__ = [
     "Spent",
     "WhatIf",
 ]
+
+MAX_ATTEMPTS = 3
+"""How often one purpose may be tried without a permitted release."""
 
 
 class BudgetExhausted(LedgerError):
@@ -231,7 +235,7 @@ class Ledger:
         *,
         purpose: str,
         cap: Cap | tuple[Amount, Amount] | None = None,
-        max_attempts: int = 3,
+        max_attempts: int = MAX_ATTEMPTS,
         idempotency_key: str | None = None,
         accounting: str | None = None,
         meta: Mapping[str, Any] | None = None,
@@ -267,7 +271,7 @@ class Ledger:
             if attempt > max_attempts:
                 raise AttemptsExhausted(
                     f"'{purpose}' was tried {attempt - 1} times on population '{population}' without a permitted "
-                    f"release; max_attempts={max_attempts}"
+                    f"release; max_attempts={max_attempts}. Repeating a release until it passes is a choice that depends on the records"
                 )
             if given is not None and key not in book.caps:
                 yield _cap_row(key, given, "first use", "")

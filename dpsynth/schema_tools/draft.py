@@ -49,6 +49,8 @@ def read_json(path: Path, what: str) -> Any:
         raise SchemaError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from None
     except ValueError:
         raise SchemaError(f"{what} {str(path)!r} is not JSON text in UTF-8") from None
+    except RecursionError:
+        raise SchemaError(f"{what} {str(path)!r} is nested too deeply") from None
 
 
 def read_fill(path: Path | None) -> Mapping[str, Any]:

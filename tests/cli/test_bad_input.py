@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dpsynth.errors import OutputError
 from dpsynth.privacy.ledger import Ledger
 from tests.cli.conftest import CANARY, Run, schema_document, table_text
 
@@ -213,6 +214,105 @@ def test_an_option_out_of_its_range(run: Run, tmp_path: Path, table: Path, schem
     assert not (tmp_path / "rows.csv").exists()
 
 
+@pytest.mark.parametrize("what", ["v.csv", "link.csv", "hard.csv", "s.json", "l.ledger", "rows.csv"])
+def test_what_a_command_reads_is_never_replaced(run: Run, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _write(tmp_path / "v.csv", table_text(300, 0))
+    _write(tmp_path / "s.json", _schema_case())
+    (tmp_path / "link.csv").symlink_to("v.csv")
+    (tmp_path / "hard.csv").hardlink_to("v.csv")
+    cap = ("--population", "clinic-patients", "--unit", "person", "--epsilon", "9", "--delta", "1e-5")
+    assert run("ledger", "set-cap", "--ledger", "l.ledger", *cap).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # The model would go where the table goes, or onto what is read; a table has to end in .csv.
+    arguments = ("--out", "rows.csv", "--model", what) if not what.endswith(".csv") or what == "rows.csv" else ("--out", what)
+
+    done = run("synth", "v.csv", "--schema", "s.json", *PRICE, "--ledger", "./l.ledger", "--force", *arguments)
+
+    assert done.code == 2
+    assert f"'{what}' is in use" in done.err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "m.csv", "--rows", "3", "--out", "./m.csv"),
+        ("mix", "v.csv", "--schema", "s.json", "--synthetic", "r.parquet", "--out", "r.parquet"),
+        ("gate", "e.json", "--policy", "base", "--out", "e.json"),
+        ("schema", "init", "book.csv", "--out", "book.csv"),
+        ("schema", "convert", "meta.json", "--from", "sdv", "--out", "meta.json"),
+        ("report", "e.json", "--out", "decision.json"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_other_commands_replace_nothing_they_read(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = Path(arguments[-1])
+    target.write_text("mine", encoding="utf-8")
+
+    done = run(*arguments, "--force")
+
+    assert done.code == 2
+    assert "in use" in done.err
+    assert target.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_negative_seed_is_refused_before_anything_is_spent(run: Run, tmp_path: Path, table: Path, schema: Path) -> None:
+    before = _tree(tmp_path)
+    for arguments in (
+        ("synth", table, "--schema", schema, *PRICE, "--out", tmp_path / "r.csv", "--ledger", tmp_path / "l.ledger"),
+        ("sample", tmp_path / "m", "--rows", "3", "--out", tmp_path / "r.csv"),
+        ("mix", table, "--schema", schema, "--synthetic", table, "--out", tmp_path / "r.parquet"),
+        ("audit", "--train", table, "--synthetic", table, "--control", table),
+    ):
+        done = run(*arguments, "--seed", "-1")
+        assert done.code == 2
+        assert "--seed" in done.err
+        _nothing_leaked_or_left(done.out + done.err, tmp_path, before)
+
+
+def test_the_model_is_lost_but_not_the_rows_where_only_the_model_cannot_be_written(
+    run: Run, tmp_path: Path, table: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("'m.model' cannot be written: No space left on device")
+
+    monkeypatch.setattr("dpsynth.cli.synth.write_bytes", full)
+    out = tmp_path / "rows.csv"
+
+    done = run("synth", table, "--schema", schema, *PRICE, "--out", out, "--model", tmp_path / "m.model")
+
+    assert done.code == 2
+    assert "No space left" in done.err
+    assert out.read_text(encoding="utf-8").startswith("age,sex,visits\n")
+
+
+def test_documents_nested_without_end_are_refused(run: Run, tmp_path: Path) -> None:
+    deep = _write(tmp_path / "deep.json", "[" * 100_000)
+    for arguments in (
+        ("schema", "init", deep, "--out", tmp_path / "x.json"),
+        ("schema", "convert", deep, "--from", "sdv", "--out", tmp_path / "x.json"),
+        ("report", deep, "--out", tmp_path / "x.html"),
+    ):
+        done = run(*arguments)
+        assert done.code == 2
+        assert "nested too deeply" in done.err
+
+
+@pytest.mark.parametrize("out", ["", ".", "/dev/null/demo"])
+def test_a_demonstration_needs_a_folder_of_its_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    done = run("demo", "--out", out)
+
+    assert done.code == 2
+    assert done.err.count("error: ") == 1
+    assert _tree(tmp_path) == set()
+
+
 @pytest.mark.parametrize("name", ["exists.csv", "nowhere/rows.csv", "folder", "rows.txt", "rows"], ids=lambda name: name)
 def test_an_output_file_that_cannot_be_written_costs_nothing(run: Run, tmp_path: Path, table: Path, schema: Path, name: str) -> None:
     (tmp_path / "exists.csv").write_text("mine", encoding="utf-8")
@@ -296,6 +396,32 @@ def test_a_table_that_cannot_be_opened_is_not_charged(run: Run, tmp_path: Path, 
 
     assert done.code == 2
     assert _spent(ledger) == 0
+
+
+def test_a_control_table_that_is_not_there_costs_nothing(run: Run, tmp_path: Path, table: Path, schema: Path) -> None:
+    lacking = _write(tmp_path / "c.csv", "age,sex\n1,f\n")
+    before = _tree(tmp_path)
+    for control in (tmp_path / "none.csv", tmp_path, lacking):
+        arguments = ("--policy", "demo-health", "--out", tmp_path / "b", "--ledger", tmp_path / "l.ledger", "--control", control)
+
+        done = run("release", table, "--schema", schema, *PRICE, *arguments)
+
+        assert done.code == 2
+        _nothing_leaked_or_left(done.out + done.err, tmp_path, before)
+
+
+def test_a_synthesis_may_be_interrupted_more_often_than_a_release(
+    run: Run, tmp_path: Path, table: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dpsynth.synthesizers.mst.Mst.fit", interrupted)
+    arguments = (table, "--schema", schema, *PRICE, "--synthesizer", "mst", "--ledger", tmp_path / "l.ledger")
+
+    assert [run("synth", *arguments, "--out", tmp_path / "r.csv").code for _ in range(4)] == [130] * 4
+    codes = [run("release", *arguments, "--policy", "demo-health", "--out", tmp_path / "b").code for _ in range(4)]
+    assert codes == [130] * 3 + [4]
 
 
 def test_a_control_table_that_took_part_in_training_is_refused(run: Run, tmp_path: Path, schema: Path) -> None:

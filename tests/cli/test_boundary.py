@@ -204,3 +204,39 @@ def test_a_reader_that_goes_away_is_neither_ok_nor_denied() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+# What a process may be started with: a stream that is closed, whose reader went away, or that has no room.
+_RUNS = {"a mistake": (["schema", "lint", "none.json"], 2), "a result": (["policy", "list", "--json"], 0)}
+
+
+@pytest.mark.parametrize("stream", ["closed", "unread", "full"])
+@pytest.mark.parametrize(("arguments", "code"), _RUNS.values(), ids=_RUNS)
+def test_nothing_that_happens_to_stderr_changes_the_exit_code(tmp_path: Path, arguments: list[str], code: int, stream: str) -> None:
+    assert _ended(arguments, tmp_path, stream, "stderr") == code
+
+
+@pytest.mark.parametrize(("stream", "code"), [("closed", 0), ("unread", 141), ("full", 2)])
+def test_a_result_that_cannot_be_written_is_no_success_and_no_verdict(tmp_path: Path, stream: str, code: int) -> None:
+    assert _ended(["policy", "list", "--json"], tmp_path, stream, "stdout") == code
+
+
+def _ended(arguments: list[str], folder: Path, stream: str, name: str) -> int:
+    number = {"stdout": 1, "stderr": 2}[name]
+    command = [sys.executable, "-m", "dpsynth", *arguments]
+    if stream == "closed":
+        shell = ["/bin/sh", "-c", f'exec "$@" {number}>&-', "sh", *command]
+        return subprocess.run(shell, cwd=folder, check=False, capture_output=True).returncode
+    if stream == "full":
+        if not Path("/dev/full").exists():
+            pytest.skip("this system has no /dev/full")
+        with Path("/dev/full").open("w") as full:
+            streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, name: full}
+            return subprocess.run(command, cwd=folder, check=False, **streams).returncode  # type: ignore[call-overload]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, name: writer}
+        return subprocess.run(command, cwd=folder, check=False, **streams).returncode  # type: ignore[call-overload]
+    finally:
+        os.close(writer)

@@ -33,6 +33,21 @@ def test_a_schema_with_a_column_of_that_name_is_refused() -> None:
         dpsynth.mix(REAL, MADE_UP, schema([listed("dp_origin", "a")]))
 
 
+def test_a_mixed_table_is_not_mixed_again(tmp_path: Path) -> None:
+    mixed = dpsynth.mix(REAL, MADE_UP, MADE, seed=1)
+    mixed.to_csv(tmp_path / "mixed.csv", index=False)
+    # Its real rows would come out as synthetic ones, or the other way round.
+    for real, synthetic in ((REAL, mixed), (mixed, MADE_UP), (REAL, tmp_path / "mixed.csv")):
+        with pytest.raises(InputError, match="already"):
+            dpsynth.mix(real, synthetic, MADE)
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    mixing.write(dpsynth.mix(REAL, MADE_UP, MADE, seed=1), tmp_path / "mixed.parquet")
+
+    assert (tmp_path / "mixed.parquet").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("disguise", ["as it is", "without the column", "without metadata", "csv"])
 def test_no_bundle_takes_a_mixed_table(tmp_path: Path, disguise: str) -> None:
     table = dpsynth.mix(REAL, MADE_UP, MADE, seed=1)
