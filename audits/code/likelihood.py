@@ -31,8 +31,8 @@ Cap = Callable[[float], float]
 _TIERS = {"smoke": (20, 3.0, 16), "standard": (200, 15.0, 8), "deep": (5_000, 600.0, 32)}
 _LEAST_PAIRS = 10
 _CONFIDENCE = 0.95
-# Where a threshold between two normal laws tells their distance best, relative to its size.
-_GROUP_MU = 2.5
+# Where a threshold half way between two normal laws tells their distance best, relative to its size.
+_GROUP_MU = 3.1
 
 
 @dataclass(frozen=True)
@@ -176,15 +176,31 @@ def group_bound(draws: Sequence[StageDraw]) -> float:
 
     Noise is added to the exact answer whatever that is, so on tables m units apart along the line between the two exact
     answers the statistic moves by m times the distance; mu-GDP allows those at most m mu (Dong, Roth, Su 2022). A
-    single unit at small mu would take a million draws to be bounded as tightly. m is fixed by what is declared, the
-    threshold is 0, and the rates have exact binomial bounds: nothing is fitted to these draws.
+    single unit at small mu would take a million draws to be bounded as tightly. m is fixed by what is declared and the
+    threshold is 0: nothing is fitted to these draws.
     """
-    units = max(1, round(_GROUP_MU / max(d.declared for d in draws)))
+    units = group_units(max(d.declared for d in draws))
     shift = (units - 1) * np.array([d.attained for d in draws]) / 2.0
-    hits = int((np.array([d.left for d in draws]) + shift > 0.0).sum())
-    alarms = int((np.array([d.right for d in draws]) - shift > 0.0).sum())
-    level = (1.0 - _CONFIDENCE) / 2.0
-    return max(0.0, _mu(lower_bound(hits, len(draws), level), upper_bound(alarms, len(draws), level))) / units
+    wrong = (np.array([d.left for d in draws]) + shift <= 0.0).sum() + (np.array([d.right for d in draws]) - shift > 0.0).sum()
+    return mu_bound(int(wrong), 2 * len(draws)) / units
+
+
+def group_units(mu: float) -> int:
+    """How many units apart two tables show a mechanism of this ``mu`` best: so many that their mu is about 3.
+
+    The relative error of the bound goes with sqrt(p (1 - p)) / (phi(z) z) at z = m mu / 2, p = Phi(z), which is least at z = 1.57.
+    """
+    return max(1, round(_GROUP_MU / mu))
+
+
+def mu_bound(wrong: int, guesses: int) -> float:
+    """Lower bound (95 %) on mu after ``wrong`` of ``guesses``, half of them made on either table.
+
+    mu-GDP lets the two kinds of error add up to no less than 2 Phi(-mu/2), whatever the test, so that on average at least Phi(-mu/2) of
+    the guesses are wrong. Independent guesses with unequal chances are no likelier to have so few wrong than guesses with the average
+    chance (Hoeffding 1956, Theorem 5), so the exact binomial bound holds.
+    """
+    return max(0.0, -2.0 * _mu(upper_bound(wrong, guesses, 1.0 - _CONFIDENCE), 0.5))
 
 
 def _separate(left: Array, right: Array, cap: Cap) -> _Separation:

@@ -307,6 +307,21 @@ def _outliers_bypass_the_clip() -> Any:
     )
 
 
+def _nan_bypasses_the_clip() -> Any:
+    """A missing number is no number to clip, so it becomes whatever the cast makes of it: a code outside the domain."""
+    original = encode._Ordered.encode
+
+    def unclipped(self: Any, array: pa.Array) -> np.ndarray:
+        cells = original(self, array)
+        return np.where(cells == -1, self.size + 5, cells)
+
+    return _patched(
+        mock.patch.object(encode._Ordered, "encode", unclipped),
+        mock.patch.object(private_data, "_inside", lambda table: table),
+        mock.patch.object(encode, "code_dtype", lambda size: np.int64),
+    )
+
+
 def _raises_on_nan() -> Any:
     from dpsynth import cells
 
@@ -447,6 +462,7 @@ DEFECTS: tuple[Change, ...] = (
     Change("categories from data", "codes in order of first sight", _categories_from_data),
     Change("bounds from data", "numbers scaled between their smallest and largest", _bounds_from_data),
     Change("outliers bypass the clip", "a number outside its bounds gets a code outside the domain", _outliers_bypass_the_clip),
+    Change("NaN bypasses the clip", "a missing number gets a code outside the domain", _nan_bypasses_the_clip),
     Change("raises on NaN", "a missing number is an exception", _raises_on_nan),
     Change("stopping rule on true answers", "tables with small true counts are not measured", _skips_what_is_small),
     Change("a training row sampled", "one synthetic row is a record", _training_row_sampled),
@@ -462,6 +478,16 @@ def _clipped_counts() -> Any:
     def measure(self: PrivateData, *given: Any, **named: Any) -> Measurement:
         m = original(self, *given, **named)
         return replace(m, values=np.maximum(m.values, 0.0))
+
+    return _patched(mock.patch.object(PrivateData, "measure", measure))
+
+
+def _rounded_counts() -> Any:
+    original = PrivateData.measure
+
+    def measure(self: PrivateData, *given: Any, **named: Any) -> Measurement:
+        m = original(self, *given, **named)
+        return replace(m, values=10.0 * np.rint(m.values / 10.0))
 
     return _patched(mock.patch.object(PrivateData, "measure", measure))
 
@@ -515,6 +541,7 @@ HARMLESS: tuple[Change, ...] = (
         max_rows=1,
     ),
     Change("noisy counts clipped at 0", "post-processing", _clipped_counts),
+    Change("noisy counts rounded to tens", "post-processing", _rounded_counts),
     Change("more noise than declared", "half as much again", _gaussian_noise(lambda exact, s: _unchecked(exact, 1.5 * s))),
     Change("rows read backwards", "another order of the table", _rows_backwards),
     Change("counted one by one", "another way to count", _counted_one_by_one),
