@@ -74,7 +74,7 @@ def releases() -> Iterator[tuple[str, Release]]:
     for mechanism in MECHANISMS:
         for epsilon in EPSILONS:
             yield f"{mechanism}, epsilon {epsilon:g}", _released(mechanism, epsilon, release_noise)
-        yield f"{mechanism}, no noise", _released(mechanism, _NOISELESS_EPSILON, _silent)
+        yield f"{mechanism}, no noise", _released(mechanism, _NOISELESS_EPSILON, silent)
     for name in COPYING:
         yield name, _copied(name)
 
@@ -99,7 +99,7 @@ def _released(mechanism: str, epsilon: float, hook: Any) -> Release:
     return make
 
 
-def _silent(event: Mapping[str, Any], exact: npt.NDArray[Any], draw: Callable[[], Any]) -> Any:
+def silent(event: Mapping[str, Any], exact: npt.NDArray[Any], draw: Callable[[], Any]) -> Any:
     """A kernel that forgets its noise: exact counts, the best candidate."""
     if event["kind"] == "exponential":
         return int(np.argmax(exact))

@@ -79,6 +79,7 @@ CASES: dict[str, tuple[Any, Any, Any, int, str]] = {
     "40 rows, a copy": (people(40, 1), people(40, 2), people(40, 1), OPEN, "needs 50"),
     "one number, other people": (number(1), number(2), number(3), NOTHING, ""),
     "one number, a copy": (number(1), number(2), number(1), FOUND, ""),
+    "one column of words, other people": (*(t[["town"]] for t in (TRAIN, CONTROL, OTHERS)), OPEN, "room above the strangers"),
     "constant": (CONSTANT, CONSTANT, CONSTANT, OPEN, "alike"),
     "nothing but missing": (VOID, VOID, VOID, OPEN, "alike"),
     "a missing column, other people": (*(t.assign(void=np.nan) for t in (TRAIN, CONTROL, OTHERS)), NOTHING, ""),

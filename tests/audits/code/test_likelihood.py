@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from audits.code import likelihood
 from audits.code.games import Game, log_ratio
-from audits.code.likelihood import shortfall_factor, transcript_likelihood
+from audits.code.likelihood import group_units, mu_bound, shortfall_factor, transcript_likelihood
 from audits.code.recorder import Call
 from audits.result import AuditInput, Verdict
 from tests.audits.code.reference import Reference, claim
@@ -117,3 +117,47 @@ def test_separation_has_few_false_alarms_and_its_quoted_power(mu: float) -> None
     )  # fmt: skip
     assert caught > 60
     assert shortfall_factor(0.0, n, ALPHA, cap) is None
+
+
+@pytest.mark.parametrize("mu", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("pairs", [5, 40, 300])
+def test_the_bound_on_mu_is_above_the_truth_in_at_most_five_cases_of_a_hundred(mu: float, pairs: int) -> None:
+    """Exact: every number of wrong guesses with its probability, at the best threshold a mu-GDP mechanism allows."""
+    wrong = np.arange(2 * pairs + 1)
+    above = np.array([mu_bound(int(k), 2 * pairs) > mu for k in wrong])
+
+    assert binom.pmf(wrong, 2 * pairs, ndtr(-mu / 2))[above].sum() <= 0.05
+
+
+def test_the_bound_on_mu_holds_for_guesses_of_unequal_chances() -> None:
+    """Hoeffding's theorem by brute force: wrong guesses with chances of their own, convolved, against the bound at their mean."""
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        chances = rng.choice([rng.uniform(0, 0.5, 30), rng.choice([0.01, 0.9], 30), np.repeat([0.0, 0.6], 15)])
+        law = np.ones(1)
+        for chance in chances:
+            law = np.convolve(law, [1 - chance, chance])
+        mu = -2 * float(ndtri(min(chances.mean(), 0.5)))
+        above = np.array([mu_bound(k, 30) > mu for k in range(31)])
+
+        assert law[above].sum() <= 0.05
+
+
+def test_the_bound_on_mu_comes_close() -> None:
+    """3.9 / sqrt(pairs) of the 3.1 that a group of the chosen size has."""
+    wrong = round(2 * 8000 * float(ndtr(-3.1 / 2)))
+
+    assert 0.98 < mu_bound(wrong, 16000) / 3.1 < 0.99
+    assert mu_bound(8000, 16000) == 0.0
+
+
+def test_groups_are_as_large_as_shows_them_best() -> None:
+    def error(mu: float) -> float:
+        """Of the bound, relative to mu, up to a factor."""
+        p = float(ndtr(mu / 2))
+        return math.sqrt(p * (1 - p)) * math.exp(mu * mu / 8) / mu
+
+    for mu in (0.02, 0.1, 0.22, 0.79):
+        best = min(range(1, int(8 / mu)), key=lambda m: error(m * mu))
+        assert error(group_units(mu) * mu) <= 1.01 * error(best * mu)
+    assert group_units(3.0) == group_units(30.0) == 1
