@@ -200,8 +200,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--redraws", type=int, default=500, help="draws of every release in each, on either table")
     options = parser.parse_args(argv)
     sys.stdout.write(
-        "| mechanism | epsilon | mu implied | seen, of all | of it attained by selections | Gaussian stages | least seen of a stage | "
-        "attained by it | draws a side | CPU seconds |\n|---|---|---|---|---|---|---|---|---|---|\n"
+        "| mechanism | epsilon | mu implied | seen of it | selections, of its square | Gaussian stages | least seen of a stage | "
+        "distance there | draws a side | CPU seconds |\n|---|---|---|---|---|---|---|---|---|---|\n"
     )
     for name in options.mechanism:
         for epsilon in options.epsilon:
