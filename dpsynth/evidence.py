@@ -48,6 +48,7 @@ class ReleaseFacts:
     signed: bool
     purpose: str | None = None
     recipient: str | None = None
+    whole_units: bool = False
     reassess_months: int | None = 12
     approvals: tuple[Mapping[str, str], ...] = ()
     sign_off: tuple[str, ...] = ()
@@ -81,6 +82,8 @@ def build(
             "synthesizer": facts.synthesizer,
             "n_rows": facts.n_rows,
             "rows_source": facts.rows_source,
+            # Persons are drawn whole, so the rows are about as many as that number says.
+            "whole_units": facts.whole_units,
             "sha256": facts.sha256,
             "purpose": facts.purpose,
             "recipient": facts.recipient,

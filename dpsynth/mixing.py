@@ -61,16 +61,26 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 def refuse_real_records(path: Path) -> None:
-    """Raise if a table file, Parquet or CSV, says that it holds real records."""
-    marked = False
+    """Raise if a table file, Parquet or CSV, says that it holds real records, or cannot be read and so cannot say that it does not."""
+    if _marked(path):
+        raise OutputError(f"'{path.name}' holds real records beside synthetic ones (column {ORIGIN}); such a table is never public")
+
+
+def _marked(path: Path) -> bool:
     if path.suffix == ".parquet":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = pq.read_schema(path)
-        marked = MARK in (schema.metadata or {}) or ORIGIN in schema.names
-    elif path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            header = file.readline()
-        marked = ORIGIN in {name.strip().strip('"') for name in header.split(",")}
-    if marked:
-        raise OutputError(f"'{path.name}' holds real records beside synthetic ones (column {ORIGIN}); such a table is never public")
+        try:
+            schema = pq.read_schema(path)
+        except (OSError, pa.ArrowException):
+            raise OutputError(f"'{path.name}' is not a Parquet file that can be read; write it again") from None
+        return MARK in (schema.metadata or {}) or ORIGIN in schema.names
+    if path.suffix == ".csv":
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                header = file.readline()
+        except (OSError, UnicodeDecodeError):
+            raise OutputError(f"'{path.name}' is not a CSV file in UTF-8 that can be read; write it again") from None
+        return ORIGIN in {name.strip().strip('"') for name in header.split(",")}
+    return False

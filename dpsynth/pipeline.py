@@ -155,7 +155,8 @@ def release(
     # Opened before the charge: a control table that is not there must not cost a release.
     others = None if control is None else open_source(control, Encoder(schema).columns)
     with bundles.BundleWriter(out, force=force) as writer:
-        with _charged(ledger, schema, budget, f"release of {schema.dataset}", cap) as account:
+        attempts = rules.budget.get("max_attempts", MAX_ATTEMPTS)
+        with _charged(ledger, schema, budget, f"release of {schema.dataset}", cap, max_attempts=attempts) as account:
             # --- real records, from here to the fitted model
             with step("read"):
                 private = PrivateData.read(
@@ -191,13 +192,16 @@ def release(
             with step("compare"):
                 compared = audits.AuditInput(**tables, claim=claim, tier=tier, seed=seed)
                 content = {**audits.scan_content(tables["synthetic"], tables["columns"]), **_kept_relations(schema, parquet)}
-                fidelity, similarity = audits.measure_fidelity(compared), audits.measure_similarity(compared)
+                # An empty table is judged like any other: an error of its own would say that it is empty.
+                fidelity = audits.measure_fidelity(compared) if len(tables["train"]) else {}
+                similarity = audits.measure_similarity(compared)
             # --- decision
             facts = evidence.ReleaseFacts(
                 id=account.reservation.id if account.reservation else uuid.uuid4().hex,
                 created=datetime.now(UTC).replace(microsecond=0),
                 n_rows=len(table),
                 rows_source=rows_source,
+                whole_units=schema.unit.by_person,
                 synthesizer=recipe.name,
                 sha256=sha256,
                 attempt=account.attempt,

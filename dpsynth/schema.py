@@ -634,7 +634,8 @@ def _lint_field(field: Field) -> Iterable[str]:
     words = field.name.lower().replace("-", "_").split("_")
     if {"id", "ssn", "mrn", "email", "phone", "iban", "uuid", "name", "address"} & set(words) and field.categories is None:
         yield 'looks like an identifier by its name; if it is one, set "dp:role": "identifier"'
-    if field.categories is not None and len(field.categories) > 500:
+    # A hierarchy groups rare ones by itself.
+    if field.hierarchy is None and field.categories is not None and len(field.categories) > 500:
         yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"
     if field.type in RESOLUTIONS and field.anchor is None and field.resolution in (None, "day", "hour", "minute", "second"):
         yield 'keeps exact dates; "dp:resolution": "year" or "month" is enough for most uses, and many policies ask it'

@@ -22,6 +22,7 @@ EVIDENCE = (
     "release.population",
     "release.synthesizer",
     "release.rows_source",
+    "release.whole_units",
     "release.sha256",
     "release.purpose",
     "release.recipient",

@@ -48,6 +48,12 @@ ROWS_SOURCE = {
     "schema": "fixed by the public schema",
     "dp": "measured with noise, inside the budget",
 }
+# Where units are drawn whole, no number of rows can be kept to the row.
+WHOLE_UNITS_SOURCE = {
+    "caller": "about the number asked for by the person who asked for the release; units were drawn whole",
+    "schema": "about the number in the public schema; units were drawn whole",
+    "dp": "about a number measured with noise, inside the budget; units were drawn whole",
+}
 OPERATOR = {
     "<=": "at most",
     "<": "below",

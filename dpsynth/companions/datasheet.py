@@ -12,7 +12,7 @@ from dpsynth.bundle import CERTIFICATE
 from dpsynth.companions.about import About
 from dpsynth.companions.dictionary import described
 from dpsynth.companions.markdown import plain, table
-from dpsynth.companions.wording import ROWS_SOURCE, adjacency, domain, parameters
+from dpsynth.companions.wording import adjacency, domain, parameters, row_count
 
 # id -> question. The part before the point is the section. An answer of people goes under the id in About.answers.
 QUESTIONS: Final[Mapping[str, str]] = {
@@ -139,7 +139,7 @@ def _known(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, str]
             "One made-up record. It was drawn from a statistical model; it is nobody's record. "
             f"The model was fitted to records about {plain(release['population'])}."
         ),
-        "composition.count": f"{release['n_rows']} rows; the number was {ROWS_SOURCE[release['rows_source']]}.",
+        "composition.count": plain(row_count(said, schema)),
         "composition.columns": f"{len(schema['fields'])} columns, listed at the end. Categories and bounds are {plain(domain(said))}.",
         "composition.missing": "Missing is a value of its own in the columns that say so at the end, as likely as the model found it.",
         "composition.relations": (

@@ -20,6 +20,11 @@ ROWS_SOURCE: Final = {
     "schema": "fixed by the public schema",
     "dp": "measured with noise, inside the budget",
 }
+_ROWS_WANTED: Final = {
+    "caller": "the number asked for by the person who asked for the release",
+    "schema": "the number in the public schema",
+    "dp": "a number measured with noise, inside the budget",
+}
 
 
 def parameters(guarantee: Mapping[str, Any]) -> str:
@@ -38,3 +43,11 @@ def adjacency(guarantee: Mapping[str, Any]) -> str:
 def domain(said: Mapping[str, Any]) -> str:
     """Where categories, bounds and bins come from."""
     return ", or ".join(_PROVENANCE.get(name, name) for name in said["domain_provenance"])
+
+
+def row_count(said: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """How many rows there are and whose number that is. Where units are drawn whole it is met roughly."""
+    release, source = said["release"], said["release"]["rows_source"]
+    if schema["dp:unit"].get("weights") != "person":
+        return f"{release['n_rows']} rows; the number was {ROWS_SOURCE[source]}."
+    return f"{release['n_rows']} rows, about {_ROWS_WANTED[source]}: each made-up {said['guarantee']['unit']} was drawn whole."

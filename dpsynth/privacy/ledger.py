@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 MAX_ATTEMPTS = 3
-"""How often one purpose may be tried without a permitted release."""
+"""How often one purpose may be tried without a permitted release, where no policy says."""
 
 
 class BudgetExhausted(LedgerError):
@@ -271,7 +271,8 @@ class Ledger:
             if attempt > max_attempts:
                 raise AttemptsExhausted(
                     f"'{purpose}' was tried {attempt - 1} times on population '{population}' without a permitted "
-                    f"release; max_attempts={max_attempts}. Repeating a release until it passes is a choice that depends on the records"
+                    f"release; max_attempts={max_attempts}, so nothing was charged or read. Repeating until it passes is a choice that "
+                    "depends on the records"
                 )
             if given is not None and key not in book.caps:
                 yield _cap_row(key, given, "first use", "")

@@ -87,7 +87,8 @@ def _bounds(field: Field) -> Iterator[str]:
 
 def _table(schema: Schema) -> Iterable[str]:
     unit = schema.unit
-    if unit.max_rows > 1 and schema.rows is not None and schema.population_bound is not None:
+    # Where persons weigh one, their number of rows does not move the noise.
+    if unit.max_rows > 1 and not unit.by_person and schema.rows is not None and schema.population_bound is not None:
         mean = schema.rows / schema.population_bound
         if unit.max_rows > max(2.0, _MANY_TIMES_THE_MEAN * mean):
             yield (

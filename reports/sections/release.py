@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import evidence as ev
-from reports.wording import NOT_STATED, ROWS_SOURCE, num
+from reports.wording import NOT_STATED, ROWS_SOURCE, WHOLE_UNITS_SOURCE, num
 
 
 def build(evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -16,7 +16,8 @@ def build(evidence: Mapping[str, Any]) -> dict[str, Any]:
         return ev.text(ev.at(evidence, path)) or NOT_STATED
 
     rows = num(ev.at(evidence, "release.n_rows"), NOT_STATED)
-    origin = ROWS_SOURCE.get(ev.text(ev.at(evidence, "release.rows_source")) or "")
+    whole = ev.at(evidence, "release.whole_units") is True
+    origin = (WHOLE_UNITS_SOURCE if whole else ROWS_SOURCE).get(ev.text(ev.at(evidence, "release.rows_source")) or "")
     columns = len(ev.records(ev.at(evidence, "schema.fields")))
     tool = " ".join(part for part in (ev.text(ev.at(evidence, "tool.name")), ev.text(ev.at(evidence, "tool.version"))) if part)
     facts = [

@@ -48,7 +48,7 @@ def schema_document(**changes: Any) -> dict[str, Any]:
     """A schema of one row per person; ``changes`` replace top-level keys."""
     return {
         "fields": [
-            {"name": "age", "type": "integer", "constraints": {"minimum": 0, "maximum": 100}, "dp:role": "quasi"},
+            {"name": "age", "type": "integer", "constraints": {"minimum": 0, "maximum": 90}, "dp:role": "quasi"},
             {"name": "sex", "type": "string", "categories": ["f", "m"], "dp:role": "quasi", "dp:group": True},
             {"name": "visits", "type": "integer", "constraints": {"minimum": 0, "maximum": 50}, "dp:role": "sensitive"},
         ],

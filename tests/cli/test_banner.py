@@ -35,7 +35,14 @@ def test_the_banner_says_what_keeps_the_release_back(evidence: dict[str, Any], s
     policy = policies.loads({"$schema": "dpsynth.policy/1", "policy": "p", "version": "1.0.0", "title": "p", "rules": rules})
     dp = {"noise_seeded": False, "noise_observed": False, **evidence["dp"]}
     audits = {"results": {"membership": {"verdict": "NOT_FALSIFIED", "n": 10}}, "verdict": "NOT_FALSIFIED"}
-    whole = {"$schema": "dpsynth.evidence/1", "dp": dp, "audits": audits, "release": {"sha256": SHA, "id": "x"}, "subject": {"sha256": SHA}}
+    whole = {
+        "$schema": "dpsynth.evidence/1",
+        "dp": dp,
+        "audits": audits,
+        "release": {"sha256": SHA, "id": "x"},
+        "subject": {"sha256": SHA},
+        "content": {"constraint_violations": 0},
+    }
     decision = policies.evaluate(whole, policy, now=NOW)
     assert (banner(decision), decision.exit_code) == ((title, style), code)
     assert ("rules are broken too" in policies.render(decision)) == ("RULES ARE BROKEN" in title)

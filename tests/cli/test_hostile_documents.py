@@ -143,7 +143,14 @@ def test_other_documents_that_cannot_be_trusted(run: Run, tmp_path: Path, name: 
 
 GONE = object()
 SHA = "f" * 64
-_AUDIT: dict[str, Any] = {"verdict": "NOT_FALSIFIED", "value": 0.01, "interval": [0.0, 0.02], "confidence": 0.99, "n": 5000}
+_AUDIT: dict[str, Any] = {
+    "verdict": "NOT_FALSIFIED",
+    "value": 0.01,
+    "interval": [0.0, 0.02],
+    "confidence": 0.99,
+    "n": 5000,
+    "claim_digest": "c" * 64,
+}
 # what is changed, the exit code, and the metric that the answer names
 EVIDENCE: dict[str, tuple[dict[str, Any], int, str]] = {
     "nothing at all": ({"*": GONE}, 3, "dp.epsilon"),
@@ -168,6 +175,11 @@ EVIDENCE: dict[str, tuple[dict[str, Any], int, str]] = {
     "noise seeded": ({"dp.noise_seeded": True}, 1, "dp.noise_seeded"),
     "noise seeded is text": ({"dp.noise_seeded": "false"}, 3, "dp.noise_seeded"),
     "noise seeded is zero": ({"dp.noise_seeded": 0}, 3, "dp.noise_seeded"),
+    "noise seed unknown": ({"dp.noise_seeded": GONE}, 3, "dp.noise_seeded"),
+    "noise watchers unknown": ({"dp.noise_observed": GONE}, 3, "dp.noise_observed"),
+    "broken relations unknown": ({"content.constraint_violations": GONE}, 3, "content.constraint_violations"),
+    "a broken relation": ({"content.constraint_violations": 1}, 1, "content.constraint_violations"),
+    "an audit of an unknown claim": ({"audits.results.membership.claim_digest": GONE}, 3, "audits.results.*.claim_digest"),
     "noise watched": ({"dp.noise_observed": True}, 1, "dp.noise_observed"),
     "unit is a row": ({"dp.unit": "row"}, 1, "dp.unit"),
     "unit in capitals": ({"dp.unit": "PERSON"}, 1, "dp.unit"),

@@ -277,6 +277,38 @@ def test_a_release_repeated_to_the_cap_is_refused_before_the_table_is_opened(run
     assert not (tmp_path / "two").exists()
 
 
+def test_attempts_beyond_those_of_the_policy_are_refused_before_the_table_is_opened(run: Run, desk: Path, tmp_path: Path) -> None:
+    document = json.loads((desk / "strict.json").read_text(encoding="utf-8"))
+    (tmp_path / "once.json").write_text(json.dumps({**document, "budget": {"max_attempts": 1}}), encoding="utf-8")
+    ledger = tmp_path / "once.ledger"
+    arguments = [*_arguments(desk, "strict", "x"), "--ledger", str(ledger), "--policy", str(tmp_path / "once.json")]
+
+    assert run(*arguments, "--out", tmp_path / "one").code == 1
+    arguments[1] = str(tmp_path / "none.csv")
+    refused = run(*arguments, "--out", tmp_path / "two")
+
+    assert refused.code == 4
+    assert "was tried 1 times" in refused.err and "max_attempts=1" in refused.err
+    assert float(Ledger.open(ledger, create=False).spent("clinic-patients", "person").epsilon) == 2.0
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_table_without_rows_is_judged_and_charged_like_one_with_a_row(run: Run, desk: Path, tmp_path: Path) -> None:
+    seen = []
+    for name, rows in (("none", 0), ("one", 1)):
+        (tmp_path / f"{name}.csv").write_text(table_text(rows, seed=0), encoding="utf-8")
+        ledger = tmp_path / f"{name}.ledger"
+        arguments = [*_arguments(desk, "demo-health", "x"), "--ledger", str(ledger), "--out", str(tmp_path / name)]
+        arguments[1] = str(tmp_path / f"{name}.csv")
+        done = run(*arguments)
+        spent = Ledger.open(ledger, create=False).spent("clinic-patients", "person")
+        seen.append(
+            (done.code, float(spent.epsilon), spent.unfinished, sorted(path.name for path in (tmp_path / name / "internal").iterdir()))
+        )
+    assert seen[0] == seen[1]
+    assert seen[0][:3] == (3, 2.0, 0)
+
+
 def test_a_killed_release_stays_charged_and_leaves_no_bundle(desk: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "killed.ledger"
     arguments = [*_arguments(desk, "lenient", "x"), "--ledger", str(ledger), "--out", str(tmp_path / "out" / "b")]

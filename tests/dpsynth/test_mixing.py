@@ -66,3 +66,13 @@ def test_no_bundle_takes_a_mixed_table(tmp_path: Path, disguise: str) -> None:
         MADE_UP.to_parquet(writer.public_path("synthetic.parquet"))
         MADE_UP.to_csv(writer.public_path("synthetic.csv"))
         assert "synthetic.csv" in writer.seal()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("synthetic.parquet", b"PAR1 no table"), ("synthetic.parquet", b""), ("synthetic.csv", b"\xff\xfe\x00")]
+)
+def test_a_table_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+    with BundleWriter(tmp_path / "out") as writer:
+        writer.public_path(name).write_bytes(content)
+        with pytest.raises(OutputError, match=rf"'{name}' is not a \w+ file .*that can be read; write it again"):
+            writer.seal()

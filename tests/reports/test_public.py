@@ -87,6 +87,16 @@ def test_a_row_count_of_unknown_origin_stays_inside(origin: Any) -> None:
     assert "7,654,321" in render(evidence, decision, audience="public")
 
 
+@pytest.mark.parametrize("audience", ["reviewer", "public"])
+def test_a_row_count_is_called_fixed_only_where_rows_were_drawn_one_by_one(audience: str) -> None:
+    evidence, decision = demo()
+    evidence["release"].update(rows_source="schema", whole_units=False)
+    assert "fixed by the public schema" in render(evidence, decision, audience=audience)
+    evidence["release"]["whole_units"] = True
+    text = render(evidence, decision, audience=audience)
+    assert "fixed by the public schema" not in text and "about the number in the public schema; units were drawn whole" in text
+
+
 @pytest.mark.parametrize("origin", ["data", "observed", None, 1])
 def test_a_domain_read_off_the_data_stays_inside(origin: Any) -> None:
     evidence, decision = demo()

@@ -142,6 +142,22 @@ def test_the_datasheet_names_the_relations_and_says_whether_rows_belong_together
     assert "Rows with the same key belong to one made-up patient." in companions.datasheet(by_person, silent.said)
 
 
+@pytest.mark.parametrize(
+    ("source", "of_rows", "of_persons"),
+    [
+        ("schema", "fixed by the public schema", "about the number in the public schema"),
+        ("caller", "fixed by the person who asked", "about the number asked for by the person who asked"),
+        ("dp", "measured with noise, inside the budget", "about a number measured with noise, inside the budget"),
+    ],
+)
+def test_a_number_of_rows_is_called_fixed_only_where_it_was(silent: Released, source: str, of_rows: str, of_persons: str) -> None:
+    said = {**silent.said, "release": {**silent.said["release"], "rows_source": source}}
+    by_person = {**silent.schema, "dp:unit": {**silent.schema["dp:unit"], "weights": "person"}}
+    assert f"rows; the number was {of_rows}" in companions.datasheet(silent.schema, said)
+    text = companions.datasheet(by_person, said)
+    assert of_persons in text and "each made-up patient was drawn whole" in text and "fixed by" not in text
+
+
 def test_a_datasheet_with_every_answer_has_no_blank(silent: Released) -> None:
     text = companions.datasheet(silent.schema, silent.said, About(answers={name: "yes" for name in QUESTIONS}))
     assert "[blank]" not in text.replace("marked `[blank]`", "") and "No question is left blank." in text

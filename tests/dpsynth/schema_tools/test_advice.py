@@ -60,6 +60,11 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"name": "a", "type": "number", "constraints": {"minimum": 0, "maximum": 1}},
         {"name": "a", "type": "number", "constraints": {"minimum": 0, "maximum": 1}, "dp:resolution": 0.1},
     ),
+    (
+        "group rare ones",
+        {"name": "a", "type": "string", "categories": [str(code) for code in range(1000, 1600)]},
+        {"name": "a", "type": "string", "categories": [str(code) for code in range(1000, 1600)], "dp:hierarchy": "prefix:2"},
+    ),
     ("looks like an identifier", _integer("patient_id", 0, 10**6), {"name": "type_id", "type": "string", "categories": ["1", "2"]}),
 ]
 
@@ -73,12 +78,14 @@ def test_when_it_is_said_and_when_not(words: str, yes: dict[str, Any], no: dict[
 def test_a_cap_far_above_what_people_have_is_advised_against() -> None:
     fields = [_integer("age", 0, 90), {"name": "key", "type": "string", "dp:role": "identifier"}]
 
-    def said(cap: int) -> bool:
+    def said(cap: int, weights: str = "rows") -> bool:
         dataset = {"id": "d", "population": "p", "populationBound": 1000}
-        unit = {"name": "person", "field": "key", "maxRows": cap}
+        unit = {"name": "person", "field": "key", "maxRows": cap, "weights": weights}
         return "a smaller cap" in _advice(*fields, **{"dp:dataset": dataset, "dp:unit": unit, "dp:rows": 1500})
 
     assert said(18) and not said(5)
+    # a person weighs one, however many rows are kept
+    assert not said(18, "person")
 
 
 def test_the_same_advice_is_said_once() -> None:

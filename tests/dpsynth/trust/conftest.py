@@ -141,6 +141,7 @@ def evidence() -> dict[str, Any]:
                 }
             },
         },
+        "content": {"constraint_violations": 0},
         "budget": {
             "ledger": True,
             "population": "hie-participants",
