@@ -23,6 +23,7 @@ from dpsynth.marginals import Attribute, CodedTable, Codes, Domain, Measurement,
 from dpsynth.persons import Persons, draw, longitudinal, rows_per_unit
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import JunctionTree
+from dpsynth.pgm.neighbours import Levels, Neighbours
 from dpsynth.pgm.refine import rake, thin
 from dpsynth.pgm.sampling import Column, sample, told_apart
 from dpsynth.standard_errors import Merged, standard_errors
@@ -137,9 +138,15 @@ class SyntheticModel:
         *,
         refined: bool = False,
     ) -> dict[str, Codes]:
-        """``rows`` rows from ``beliefs`` over the merged levels, in full levels; ``within`` replaces the weights inside merged levels."""
+        """``rows`` rows from ``beliefs`` over the merged levels, in full levels; ``within`` replaces the weights inside merged levels.
+
+        Where nothing is asked (``refined``), rows agree with more than the beliefs hold: with marginals that found no place in the tree,
+        and ordered columns are told apart in step with their neighbours.
+        """
 
         def apart(merged: list[Column]) -> list[Column]:
+            if refined:
+                return self._neighbours.told_apart(merged, rng)
             return [self._apart(name, codes, within, rng) for name, codes in zip(self.domain.names, merged, strict=True)]
 
         if not refined or self.refinement is None or not self.refinement.applies(rows):
@@ -270,6 +277,24 @@ class SyntheticModel:
     @cached_property
     def _index(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.domain.names)}
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
+        """How columns are told apart together: by the tables of the pairs that were measured."""
+        columns = [
+            Levels(self.recoding.levels.get(a.name, np.arange(a.size)), self.shares_within(a.name), a.ordered, a.nullable)
+            for a in self.domain
+        ]
+        outside = dict(self.refinement.targets) if self.refinement else {}
+        pairs: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        for m in self.measurements:
+            if len(m.clique) == 2:
+                axes = self._index[m.clique[0]], self._index[m.clique[1]]
+                table = self.lawful.beliefs.within(axes)
+                table = outside.get(axes) if table is None else table
+                if table is not None:
+                    pairs[axes] = table
+        return Neighbours(columns, pairs)
 
     def _conditioned(self, conditions: Mapping[str, int]) -> Beliefs:
         if not conditions:
