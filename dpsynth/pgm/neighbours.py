@@ -121,9 +121,7 @@ class Neighbours:
 
     def _usable(self, a: int, b: int) -> bool:
         one, two = self._columns[a], self._columns[b]
-        return (
-            one.contiguous and two.contiguous and (one.is_merged or two.is_merged) and len(one.merged) * len(two.merged) <= _MOST_CELLS
-        )
+        return one.contiguous and two.contiguous and (one.is_merged or two.is_merged) and len(one.merged) * len(two.merged) <= _MOST_CELLS
 
     def told_apart(self, merged: Sequence[Column], rng: np.random.Generator) -> list[Column]:
         """Levels for rows of ``merged`` ones, one array per column. A column without a neighbour is drawn by its own shares."""
