@@ -42,11 +42,11 @@ class Support:
         taken = list(held)
         masks, links = [], []
         for axes, mask in self.masks:
-            if tree_cells(sizes, [*taken, axes], first) <= limit:
+            if tree_cells(sizes, [*taken, axes], first, enough=limit) <= limit:
                 taken.append(axes)
                 masks.append((axes, mask))
         for axes in self.links:
-            if tree_cells(sizes, [*taken, axes], first) <= limit:
+            if tree_cells(sizes, [*taken, axes], first, enough=limit) <= limit:
                 taken.append(axes)
                 links.append(axes)
         return Support(tuple(masks), tuple(links))

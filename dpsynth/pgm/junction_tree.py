@@ -61,13 +61,16 @@ def junction_tree(sizes: Sequence[int], cliques: Iterable[Iterable[int]], first:
     return _assemble(sizes, masks)
 
 
-def tree_cells(sizes: Sequence[int], cliques: Iterable[Iterable[int]], first: Sequence[int] = ()) -> int:
-    """Total cells of `junction_tree` without building the tree; the measure of what a model costs in memory and time."""
+def tree_cells(sizes: Sequence[int], cliques: Iterable[Iterable[int]], first: Sequence[int] = (), enough: float = 0.0) -> int:
+    """Total cells of `junction_tree` without building the tree; the measure of what a model costs in memory and time.
+
+    A triangulation of at most ``enough`` cells is as good as the best.
+    """
     helped = [*sizes, 1]
-    return sum(math.prod(helped[a] for a in _bits(mask)) for mask in _maximal(cliques, sizes, first))
+    return sum(math.prod(helped[a] for a in _bits(mask)) for mask in _maximal(cliques, sizes, first, enough))
 
 
-def _maximal(cliques: Iterable[Iterable[int]], sizes: Sequence[int], first: Sequence[int]) -> list[int]:
+def _maximal(cliques: Iterable[Iterable[int]], sizes: Sequence[int], first: Sequence[int], enough: float = 0.0) -> list[int]:
     """Maximal cliques, as bit masks, of the better triangulation; every attribute is in one. Bit ``len(sizes)`` is the helper's."""
     weights = [math.log(size) if size > 1 else 0.0 for size in sizes]
     neighbours = [0] * len(sizes)
@@ -92,6 +95,8 @@ def _maximal(cliques: Iterable[Iterable[int]], sizes: Sequence[int], first: Sequ
         cells = sum(math.exp(min(700.0, sum(weights[a] for a in _bits(mask)))) for mask in found)
         if cells < best_cells * (1.0 - 1e-9):
             best, best_cells = found, cells
+        if cells <= enough * (1.0 - 1e-9):
+            break
     return best
 
 
@@ -114,7 +119,7 @@ def _eliminate(neighbours: list[int], weights: list[float], by_fill: bool, stage
         touched = around
         for a in _bits(around):
             added = around & ~neighbours[a] & ~(1 << a)
-            if added:
+            if added and by_fill:
                 touched |= neighbours[a]
             neighbours[a] = (neighbours[a] | around) & ~(1 << a) & ~(1 << vertex)
         for a in _bits(touched & left):

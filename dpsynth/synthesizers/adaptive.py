@@ -336,7 +336,7 @@ class _Run:
 
     def _fits(self, more: Sequence[Clique]) -> bool:
         edges = [[self.index[name] for name in edge] for edge in [*self.edges, *more]]
-        return tree_cells(self.sizes, [*self.support.cliques, *edges], self.domain.unit_axes) <= self.limit
+        return tree_cells(self.sizes, [*self.support.cliques, *edges], self.domain.unit_axes, enough=self.limit) <= self.limit
 
     def _measure(self, picked: list[_Candidate], budget: float, stage: str, beyond: Sequence[_Candidate] = ()) -> None:
         """Measure ``picked`` (and those ``beyond`` the tree) with budgets in proportion to their share, and refit from where the model

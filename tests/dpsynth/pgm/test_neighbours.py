@@ -1,4 +1,4 @@
-"""Levels told apart in step with a neighbour: sums hold, missing stays apart, and what is drawn is nearer to the truth than an even spread."""
+"""Levels told apart in step with a neighbour: sums hold, missing stays apart, what is drawn is nearer to the truth than an even spread."""
 
 from __future__ import annotations
 
