@@ -52,18 +52,19 @@ class MarginalEstimate:
 class Refinement:
     """Marginals that rows should agree with beyond what the tree holds, as attribute positions and tables; see `dpsynth.pgm.refine`.
 
-    At most ``copies`` rows are drawn for each one kept, and at most ``most_rows`` in all. Where that leaves no two for one, rows are
-    drawn from the tree alone.
+    At most ``copies`` rows are drawn for each one kept, and no more than ``most_drawn`` in all unless one for each takes more. More than
+    ``most_rows`` rows are drawn from the tree alone.
     """
 
     targets: tuple[tuple[tuple[int, ...], npt.NDArray[np.float64]], ...]
     copies: int = 16
     passes: int = 2
-    most_rows: int = 900_000
+    most_drawn: int = 900_000
+    most_rows: int = 2_000_000
 
     def applies(self, rows: int) -> bool:
-        """Whether ``rows`` rows can be refined."""
-        return 0 < 2 * rows <= self.most_rows
+        """Whether ``rows`` rows are refined."""
+        return 0 < rows <= self.most_rows
 
     def sample(
         self,
@@ -74,7 +75,7 @@ class Refinement:
         fine_sizes: Sequence[int],
     ) -> list[Column]:
         """``rows`` codes per attribute, of ``fine_sizes`` levels; ``told_apart`` turns columns of merged codes into those."""
-        copies = min(self.copies, self.most_rows // rows)
+        copies = max(1, min(self.copies, self.most_drawn // rows))
         drawn = sample(beliefs, rows * copies, rng)
         sizes = beliefs.tree.sizes
         fitted = [(axes, beliefs.target(axes)) for axes in beliefs.homes]
@@ -256,6 +257,7 @@ class SyntheticModel:
                 "homes": list(self.beliefs.homes),
                 "copies": self.refinement.copies,
                 "passes": self.refinement.passes,
+                "most_drawn": self.refinement.most_drawn,
                 "most_rows": self.refinement.most_rows,
             },
             "recoded": list(self.recoding.levels),
@@ -371,7 +373,7 @@ def _restored(meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -
         spec = meta["refinement"]
         homes = [tuple(axes) for axes in spec["homes"]]
         targets = tuple((tuple(axes), arrays[f"refine_{i}"]) for i, axes in enumerate(spec["axes"]))
-        refinement = Refinement(targets, spec["copies"], spec["passes"], spec["most_rows"])
+        refinement = Refinement(targets, spec["copies"], spec["passes"], spec["most_drawn"], spec["most_rows"])
     beliefs = Beliefs.of_tables(tree, [arrays[f"table_{i}"] for i in range(len(tree.cliques))], meta["total"], homes)
     encoder = None
     if meta["encoder"] is not None:

@@ -63,7 +63,7 @@ class Chunks:
     def whole(self) -> bool:
         """Whether all rows are one chunk."""
         refinement = self.model.refinement
-        refined = refinement is not None and not self.where and not self.balance and self.rows <= refinement.most_rows
+        refined = refinement is not None and not self.where and not self.balance and refinement.applies(self.rows)
         return refined or self.rows <= CHUNK_ROWS
 
     def __len__(self) -> int:

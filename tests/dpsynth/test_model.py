@@ -18,7 +18,7 @@ import pytest
 from dpsynth.encode import Encoder
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.marginals import Attribute, CodedTable, Domain, Measurement, Recoding, count
-from dpsynth.model import SyntheticModel, load
+from dpsynth.model import Refinement, SyntheticModel, load
 from dpsynth.pgm.beliefs import Beliefs
 from dpsynth.pgm.junction_tree import junction_tree
 from dpsynth.privacy import PrivacyBudget, PrivacyUnit, PrivateData
@@ -224,6 +224,28 @@ def test_a_level_without_weight_is_not_drawn_and_a_group_without_weight_is_drawn
     assert abs(int(drawn[0]) - int(drawn[1])) <= 1
     values = empty.marginal(["b"]).values
     assert values[0] == pytest.approx(values[1])
+
+
+@pytest.mark.parametrize("copies", [8, 1])
+def test_rows_agree_with_a_pair_that_is_not_in_the_tree(copies: int) -> None:
+    """Also where no more rows are drawn than are wanted. Above the limit rows come from the tree alone: c and d are independent."""
+    rows = 4000
+    plain = _model()
+    shares = np.array([0.45, 0.05, 0.1, 0.4])
+    target = 900.0 * shares.reshape(2, 2)
+    # What the tree says of c and d alone stays: the target must agree with it to be met.
+    c, d = (plain.marginal([name]).values / 900.0 for name in "cd")
+    for _ in range(50):
+        target *= (900.0 * c / target.sum(axis=1))[:, None]
+        target *= 900.0 * d / target.sum(axis=0)
+    refined = replace(plain, refinement=Refinement((((2, 3), target),), most_drawn=copies * rows, most_rows=rows))
+
+    def distance(count_of: int) -> float:
+        table = refined.sample_codes(count_of, seed=3)
+        return float(np.abs(count(table, ("c", "d")) / count_of - target / 900.0).sum())
+
+    assert distance(rows) < 0.03
+    assert distance(rows + 1) > 0.3
 
 
 def test_negative_numbers_of_rows_are_refused() -> None:
