@@ -82,7 +82,7 @@ class Beliefs:
             arranged = factor if inside == target else factor.transpose([target.index(a) for a in inside])
             held = by_clique[home]
             held[inside] = held[inside] * arranged if inside in held else arranged
-        # Collect: children before parents (preorder reversed).
+        # Collect: children before parents (the order reversed).
         for i in range(len(tree.cliques) - 1, -1, -1):
             if by_clique[i]:
                 self.plans[i].multiply(self.tables[i], by_clique[i])

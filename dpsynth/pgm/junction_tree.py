@@ -21,7 +21,7 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class JunctionTree:
-    """Cliques of attribute positions in preorder from a root, axes of each sorted by size with the largest last.
+    """Cliques of attribute positions, parents before children, axes of each sorted by size with the largest last.
 
     ``parents[i] < i`` is the parent of clique ``i`` (-1 for the root) and ``separators[i]`` what it shares with it; separators of
     unconnected

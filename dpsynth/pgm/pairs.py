@@ -23,7 +23,7 @@ _HELD = 4_000_000
 def all_pairs(beliefs: Beliefs) -> dict[Pair, Table]:
     """Marginals over every pair a < b of attributes, each of shape (levels of a, levels of b), summing to the model's total.
 
-    From every attribute a walk visits the cliques that come later in preorder: what they add meets each pair once.
+    From every attribute a walk visits the cliques that come later in depth-first order: what they add meets each pair once.
     """
     return _Walk(beliefs).pairs()
 
@@ -39,8 +39,14 @@ class _Walk:
         for i, parent in enumerate(tree.parents):
             if parent >= 0:
                 self._children[parent].append(i)
-        # Cliques are in preorder: the part of the tree under clique i is i..last[i].
-        self._last = list(range(len(tree.cliques)))
+        # Places in depth-first order: the part of the tree under clique i has the places place[i]..last[i].
+        self._place = [0] * len(tree.cliques)
+        stack, placed = [i for i, parent in enumerate(tree.parents) if parent < 0], 0
+        while stack:
+            clique = stack.pop()
+            self._place[clique], placed = placed, placed + 1
+            stack.extend(self._children[clique])
+        self._last = list(self._place)
         for i in reversed(range(1, len(tree.cliques))):
             self._last[tree.parents[i]] = max(self._last[tree.parents[i]], self._last[i])
         self._fresh = [[b for b in clique if b not in tree.separators[i]] for i, clique in enumerate(tree.cliques)]
@@ -58,7 +64,7 @@ class _Walk:
             region = [i for i, clique in enumerate(tree.cliques) if a in clique]
             if not region:
                 continue
-            top = region[0]
+            top = min(region, key=lambda i: self._place[i])
             # Cliques to enter, from above, with P(a, separator) of shape (levels of a, cells of the separator).
             down: list[tuple[int, Table]] = []
             for i in region:
@@ -67,14 +73,14 @@ class _Walk:
                         store(a, b, _within(self._beliefs, i, [a, b]))
                 down.extend((child, self._leaving(i, a, tree.separators[child])) for child in self._children[i] if child not in region)
             origin = top
-            carried = self._leaving(top, a, tree.separators[top]) if self._last[top] + 1 < len(tree.cliques) else None
+            carried = self._leaving(top, a, tree.separators[top]) if self._more_after(top) else None
             while carried is not None:
                 clique, separator = tree.parents[origin], tree.separators[origin]
                 for child in self._children[clique]:
-                    if child > origin:
+                    if self._place[child] > self._place[origin]:
                         down.append((child, self._forward(clique, separator, tree.separators[child], carried)))
-                more = self._last[clique] + 1 < len(tree.cliques)
-                carried = self._forward(clique, separator, tree.separators[clique], carried) if more else None
+                onward = tree.separators[clique]
+                carried = self._forward(clique, separator, onward, carried) if self._more_after(clique) else None
                 origin = clique
             while down:
                 clique, carried = down.pop()
@@ -84,6 +90,10 @@ class _Walk:
                 for child in self._children[clique]:
                     down.append((child, self._forward(clique, separator, tree.separators[child], carried)))
         return found
+
+    def _more_after(self, clique: int) -> bool:
+        """Whether the walk has anything to meet after what is under ``clique``."""
+        return self._last[clique] + 1 < len(self._place)
 
     def _leaving(self, clique: int, a: int, separator: Axes) -> Table:
         """P(a, separator) inside a clique that holds both."""

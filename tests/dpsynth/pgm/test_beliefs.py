@@ -190,6 +190,22 @@ def test_pairs_of_a_long_chain_match_the_matrix_product() -> None:
         np.testing.assert_allclose(pairs[0, i + 1], product, atol=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_pairs_of_a_branching_tree_are_those_that_elimination_finds(seed: int) -> None:
+    """Large enough for branches of branches, which the joints of a few attributes do not have."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(9, 22))
+    edges = [(int(rng.integers(0, i)), i) for i in range(1, count) if rng.random() < 0.9]
+    edges += [tuple(rng.choice(count, 2, replace=False).tolist()) for _ in range(int(rng.integers(0, 6)))]
+    names = rng.permutation(count)
+    tree = junction_tree(rng.integers(1, 4, count).tolist(), [[int(names[a]) for a in edge] for edge in edges])
+    beliefs = calibrated(tree, seed)
+    pairs = all_pairs(beliefs)
+    assert set(pairs) == set(combinations(range(count), 2))
+    for pair, table in pairs.items():
+        np.testing.assert_allclose(table, beliefs.eliminated(pair), atol=1e-8)
+
+
 def test_no_cliques_have_no_marginals() -> None:
     empty = JunctionTree((), (), (), ())
     assert all_pairs(Beliefs.of_tables(empty, [], 1.0)) == {}
