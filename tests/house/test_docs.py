@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from dpsynth.bundle import PUBLIC
 from tests.house import cli_pages
 from tests.house.packages import PACKAGES, folder
 
@@ -69,3 +71,30 @@ def test_a_page_that_makes_claims_names_its_limits(page: Path) -> None:
     text = page.read_text(encoding="utf-8").lower()
 
     assert "limits" in text or "not defended" in text
+
+
+def test_the_plan_of_the_house_shows_every_room_and_no_other() -> None:
+    plan = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Inside dpsynth")[1].split("##")[0]
+    shown = {name for row in re.findall(r"^\| (.*?) \|", plan, re.MULTILINE) for name in re.findall(r"`([\w./]+)`", row)}
+    rooms = {
+        path.name + "/" * path.is_dir()
+        for path in folder("dpsynth").iterdir()
+        if (path.suffix == ".py" and not path.stem.startswith("__")) or (path.is_dir() and path.name != "__pycache__")
+    }
+
+    assert shown == rooms, "docs/architecture.md has a table of the files and folders in dpsynth/"
+
+
+def test_the_page_on_certificates_names_every_field_of_one() -> None:
+    page = (ROOT / "docs" / "certificate.md").read_text(encoding="utf-8").split("## What it says")[1].split("The shape is closed")[0]
+    shown = {name for row in re.findall(r"^\| (.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    shape = json.loads((folder("dpsynth") / "schemas" / "certificate-1.json").read_text(encoding="utf-8"))
+
+    assert shown == set(shape["properties"]["predicate"]["properties"])
+
+
+def test_the_page_on_documents_names_every_public_file() -> None:
+    page = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8").split("## public/")[1].split("## What")[0]
+    shown = {name for row in re.findall(r"^\| (.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([\w.]+)`", row)}
+
+    assert shown == set(PUBLIC)
