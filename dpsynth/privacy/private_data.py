@@ -21,8 +21,6 @@ from dpsynth.counting import LocalRecords, Records
 from dpsynth.errors import BudgetError, ConfigError
 from dpsynth.marginals import (
     COUNT,
-    UNIT,
-    Attribute,
     Clique,
     CodedTable,
     Counts,
@@ -31,22 +29,13 @@ from dpsynth.marginals import (
     Recoding,
     centred,
     code_dtype,
-    count_name,
     residual_norm,
 )
 from dpsynth.privacy import bins, noise
 from dpsynth.privacy.budget import Filter, PrivacyBudget
+from dpsynth.privacy.cohort import AuditTables, Cohort, set_aside
 from dpsynth.privacy.transcript import Transcript
-from dpsynth.privacy.unit import (
-    PrivacyUnit,
-    bounded_rows,
-    keyed_uniform,
-    row_digests,
-    row_order,
-    row_weights,
-    rows_per_unit,
-    settled,
-)
+from dpsynth.privacy.unit import PrivacyUnit, bounded_rows, row_digests, weighed_by_person
 
 if TYPE_CHECKING:
     from dpsynth.encode import Encoder
@@ -58,36 +47,6 @@ _CACHE_CELLS = 20_000_000
 _LARGEST_MODEL = 1 << 42
 # Largest error that is told from larger ones: 17 billion records off.
 _LARGEST_ERROR = 1 << 34
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Who may be left out of training to serve as control: each unit enters with public probability ``share``, then a fair coin decides.
-
-    Nothing computed from the data decides who is left out, so neighbours' training tables still differ by one unit.
-    """
-
-    share: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.share <= 1.0:
-            raise ConfigError(f"cohort share={self.share!r} must be >= 0 and <= 1")
-
-    @classmethod
-    def nobody(cls) -> Cohort:
-        """For an audit whose control is brought along: every unit trains."""
-        return cls(0.0)
-
-
-@dataclass(frozen=True)
-class AuditTables:
-    """Real records for the internal audit: not differentially private, never to be published. Codes are on the schema's public grid."""
-
-    train: CodedTable
-    train_units: npt.NDArray[np.int64]
-    control: CodedTable
-    control_units: npt.NDArray[np.int64]
-    members: npt.NDArray[np.int64]
 
 
 @dataclass
@@ -125,7 +84,9 @@ def _account(budget: PrivacyBudget, unit: PrivacyUnit, hook: noise.Hook, *, keye
 class PrivateData:
     """Coded records behind a budget. Build it with `read` (from a table and its schema) or `of_codes`."""
 
-    def __init__(self, table: Records, account: _Account, encoder: Encoder | None = None, audit: AuditTables | None = None) -> None:
+    def __init__(
+        self, table: Records, account: _Account, encoder: Encoder | None = None, audit: Callable[[], AuditTables] | None = None
+    ) -> None:
         self._table = table
         self._account = account
         self._encoder = encoder
@@ -153,9 +114,9 @@ class PrivateData:
 
         encoder = Encoder(schema)
         unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
-        # Weights by person and the audits need the rows themselves, on this machine.
-        if cohort is None and not unit.by_person and spark_frame.recognises(source):
-            return cls._on_spark(source, encoder, unit, budget, hook, before_reading)
+        # An audit that is to see every row needs them on this machine.
+        if spark_frame.recognises(source) and (cohort is None or cohort.audited_rows is not None):
+            return cls._on_spark(source, encoder, unit, budget, cohort, hook, before_reading)
         batches = open_source(source, encoder.columns)
         if before_reading is not None:
             before_reading()
@@ -163,9 +124,7 @@ class PrivateData:
         table = CodedTable(encoder.grid_domain, encoded.codes)
         private = cls.of_codes(table, budget, unit=unit, unit_ids=encoded.units, cohort=cohort, hook=hook)
         private._encoder = encoder
-        # Columns that a relation computes from others are released, hence audited, but never measured.
-        private._table = private._table.merged(private.domain.without(schema.derived), {})
-        return private._binned() if not encoder.pending else private
+        return private._measured()
 
     @classmethod
     def _on_spark(
@@ -174,18 +133,24 @@ class PrivateData:
         encoder: Encoder,
         unit: PrivacyUnit,
         budget: PrivacyBudget,
+        cohort: Cohort | None,
         hook: noise.Hook,
         before_reading: Callable[[], None] | None,
     ) -> PrivateData:
-        """As `read`, with the records left on the cluster; they come to this machine only where an audit will ask for them."""
-        from dpsynth.privacy.spark_records import coded_on_spark
+        """As `read`, with the records left on the cluster; those that an audit asks for come to this machine when it does."""
+        from dpsynth.privacy.spark_records import Coins, coded_on_spark
 
         keyed = encoder.schema.unit.field is not None
-        records = coded_on_spark(source, encoder, unit.max_rows, _coins(hook, "contribution_bounding") if keyed else 0)
+        coins = Coins(
+            _coins(hook, "contribution_bounding") if keyed else 0,
+            _coins(hook, "static_values") if unit.by_person else 0,
+            _coins(hook, "cohort") if cohort is not None else 0,
+        )
+        records = coded_on_spark(source, encoder, unit, coins, cohort)
         if before_reading is not None:
             before_reading()
-        private = cls(records, _account(budget, unit, hook, keyed=keyed), encoder)
-        return private._binned() if not encoder.pending else private
+        audit = None if cohort is None else records.for_audit
+        return cls(records, _account(budget, unit, hook, keyed=keyed), encoder, audit)._measured()
 
     @classmethod
     def of_codes(
@@ -211,12 +176,11 @@ class PrivateData:
             if len(keep) < table.n_rows:
                 table, unit_ids = taken(table, keep), unit_ids[keep]
             if unit.by_person:
-                table = _by_person(table, unit_ids, unit, _coins(hook, "static_values"))
+                table = weighed_by_person(table, unit_ids, unit, _coins(hook, "static_values"))
         audit = None
         if cohort is not None:
             units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
-            audit = _set_aside(table, units, cohort, _coins(hook, "cohort"))
-            table = audit.train
+            table, audit = set_aside(table, units, cohort, _coins(hook, "cohort"))
         return cls(LocalRecords.of(table), _account(budget, unit, hook, keyed=unit_ids is not None), None, audit)
 
     # --- what is public -------------------------------------------------------------------------------------------------------
@@ -423,7 +387,7 @@ class PrivateData:
         if self._audit is None:
             raise ConfigError("this PrivateData was made without an audit cohort; pass cohort=Cohort(share)")
         self._account.transcript.append({"kind": "audit_read", "stage": why, "rho": 0.0})
-        return self._audit
+        return self._audit()
 
     # --- inside -----------------------------------------------------------------------------------------------------------------
 
@@ -513,6 +477,15 @@ class PrivateData:
         """Counts below each grid edge, made on first use, which is after the charge. The code for missing lies beyond ``cells``."""
         return lambda: np.concatenate(([0], np.cumsum(self._count((name,))[:cells])))
 
+    def _measured(self) -> PrivateData:
+        """Without the columns that a relation computes from others: they are released, hence audited, but never measured."""
+        encoder = self._encoder
+        if encoder is None:
+            raise BudgetError("there is no encoder to say which columns are measured")
+        table = self._table.merged(self.domain.without(encoder.schema.derived), {})
+        private = PrivateData(table, self._account, encoder, self._audit)
+        return private if encoder.pending else private._binned()
+
     def _binned(self) -> PrivateData:
         """Grid codes become codes of the encoder's bins."""
         encoder = self._encoder
@@ -536,33 +509,7 @@ def _inside(table: CodedTable) -> CodedTable:
     return CodedTable(table.domain, columns)
 
 
-def _by_person(table: CodedTable, units: npt.NDArray[np.int64], unit: PrivacyUnit, key: int) -> CodedTable:
-    """Rows that weigh one per unit, ``unit`` columns made the same in all rows of a unit, and the number of its rows as a column."""
-    columns = dict(table.columns)
-    order = row_order(units, key, row_digests(table, key))
-    for attribute in table.domain:
-        if attribute.scope == UNIT:
-            columns[attribute.name] = settled(columns[attribute.name], units, order, attribute.size - 1 if attribute.nullable else None)
-    counted = Attribute(count_name(unit.name), unit.max_rows, ordered=True, scope=COUNT)
-    columns[counted.name] = (rows_per_unit(units) - 1).astype(code_dtype(unit.max_rows))
-    return CodedTable(Domain((*table.domain, counted)), columns, row_weights(units, order))
-
-
 def _coins(hook: noise.Hook, stage: str) -> int:
     """A 128-bit key for per-unit coins. Passed through the hook so that a replay on a neighbour can use the same coins."""
     event: Mapping[str, Any] = {"kind": "coins", "stage": stage, "rho": 0.0}
     return int(hook(event, np.zeros(0, dtype=np.int64), lambda: secrets.randbits(128)))
-
-
-def _set_aside(table: CodedTable, units: npt.NDArray[np.int64], cohort: Cohort, key: int) -> AuditTables:
-    draw = keyed_uniform(units, 0, key)
-    in_cohort = (draw >> np.uint64(11)).astype(np.float64) * 2.0**-53 < cohort.share
-    fair = (keyed_uniform(units, 1, key) >> np.uint64(63)).astype(bool)
-    out = in_cohort & fair
-    return AuditTables(
-        train=taken(table, np.flatnonzero(~out)),
-        train_units=units[~out],
-        control=table.take(out),
-        control_units=units[out],
-        members=np.unique(units[in_cohort & ~fair]),
-    )

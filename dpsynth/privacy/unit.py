@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.errors import ConfigError
-from dpsynth.marginals import CodedTable
+from dpsynth.marginals import COUNT, UNIT, Attribute, CodedTable, Domain, code_dtype, count_name
 
 ADD_REMOVE = "add_remove"
 REPLACE_ONE = "replace_one"
@@ -167,9 +167,10 @@ def _bounded(
 
 def bounded_stream(
     batches: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[Any]]], max_rows: int, key: int
-) -> Iterator[npt.NDArray[Any]]:
-    """`bounded_rows` for rows that come sorted by unit and content: of batches (units, content, rows) the rows that stay, as arrays.
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
+    """`bounded_rows` for rows that come sorted by unit and content: of batches (units, content, rows) the units and rows that stay.
 
+    Each unit is whole in one of the answers.
     Of the unit that is still open no more than ``max_rows`` rows are held, whatever their number: later rows only take their place.
     """
     held: tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[Any]] | None = None
@@ -184,10 +185,10 @@ def bounded_stream(
         stay = _rank_within([units], draws) < max_rows
         units, draws, rows = units[stay], draws[stay], rows[stay]
         still_open = units == units[-1]
-        yield rows[~still_open]
+        yield units[~still_open], rows[~still_open]
         held = (units[still_open], draws[still_open], rows[still_open])
     if held is not None:
-        yield held[2]
+        yield held[0], held[2]
 
 
 def _twins(
@@ -260,3 +261,23 @@ def settled(
     leaders = np.zeros(len(units), dtype=np.int64)
     leaders[places[rank == 0]] = np.flatnonzero(rank == 0)
     return np.asarray(codes[leaders[places]])
+
+
+def weighed_domain(domain: Domain, unit: PrivacyUnit) -> Domain:
+    """``domain`` and a column for the number of rows of a unit."""
+    return Domain((*domain, Attribute(count_name(unit.name), unit.max_rows, ordered=True, scope=COUNT)))
+
+
+def weighed_by_person(table: CodedTable, units: npt.NDArray[np.int64], unit: PrivacyUnit, key: int) -> CodedTable:
+    """Rows of whole units, weighing one per unit, over `weighed_domain`: static columns made the same in all rows of a unit, and the
+    number of its rows as a column.
+
+    What a unit gets depends on its own rows alone.
+    """
+    columns = dict(table.columns)
+    order = row_order(units, key, row_digests(table, key))
+    for attribute in table.domain:
+        if attribute.scope == UNIT:
+            columns[attribute.name] = settled(columns[attribute.name], units, order, attribute.size - 1 if attribute.nullable else None)
+    columns[count_name(unit.name)] = (rows_per_unit(units) - 1).astype(code_dtype(unit.max_rows))
+    return CodedTable(weighed_domain(table.domain, unit), columns, row_weights(units, order))

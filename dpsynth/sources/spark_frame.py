@@ -75,7 +75,8 @@ def session() -> SparkSession:
         return found
     # Without it executors on this machine would run whatever python3 the PATH finds, without dpsynth.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return SparkSession.builder.appName("dpsynth").getOrCreate()
+    # Spark's own progress bar would write over ours.
+    return SparkSession.builder.appName("dpsynth").config("spark.ui.showConsoleProgress", "false").getOrCreate()
 
 
 @contextmanager

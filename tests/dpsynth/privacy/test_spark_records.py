@@ -10,6 +10,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date
 from itertools import combinations
 from pathlib import Path
@@ -21,13 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dpsynth.code_store import taken
 from dpsynth.counting import LocalRecords
 from dpsynth.encode import Encoder
 from dpsynth.errors import InputError
-from dpsynth.marginals import Clique, CodedTable, Counts
-from dpsynth.privacy import PrivacyBudget, PrivateData, spark_records
-from dpsynth.privacy.unit import bounded_rows, row_digests
+from dpsynth.marginals import Clique, CodedTable, Counts, Domain
+from dpsynth.privacy import AuditTables, Cohort, PrivacyBudget, PrivacyUnit, PrivateData, spark_records
+from dpsynth.privacy.unit import weighed_domain
 from dpsynth.schema import Field, Schema, Unit
 from dpsynth.sources import SparkSource, header, open_source
 
@@ -39,17 +40,20 @@ pytestmark = [
 
 KEY = 0x1234_5678_90AB_CDEF_1234_5678_90AB_CDEF
 FIELDS = (
-    Field("text", "string", categories=("p", "q", "0", "1.5"), nullable=True),
+    Field("text", "string", categories=("p", "q", "0", "1.5"), nullable=True, static=True),
     Field("code", "string", categories=tuple(f"c{i}" for i in range(300))),
     Field("number", "number", ordered=True, minimum=0.0, maximum=9.0, bins=4, nullable=True),
     Field("when", "date", ordered=True, minimum=date(2020, 1, 1), maximum=date(2020, 12, 31), bins=4),
     Field("who", "string", role="identifier"),
 )
-ROWS, PERSONS, MAX_ROWS = 3000, 500, 2
+ROWS, PERSONS, MAX_ROWS = 3000, 500, 4
+UNITS = {"row": Unit("row"), "keyed": Unit("person", "who", MAX_ROWS), "person": Unit("person", "who", MAX_ROWS, weights="person")}
+COHORT = Cohort(0.3, audited_rows=200)
 
 
-def _schema(keyed: bool) -> Schema:
-    return Schema("t", "people", Unit("person", "who", MAX_ROWS) if keyed else Unit("row"), FIELDS)
+def _schema(unit: str) -> Schema:
+    static = unit == "person"
+    return Schema("t", "people", UNITS[unit], tuple(replace(f, static=f.static and static) for f in FIELDS))
 
 
 def _table() -> pa.Table:
@@ -67,17 +71,26 @@ def _table() -> pa.Table:
     )
 
 
-def _cliques(encoder: Encoder) -> list[Clique]:
-    names = encoder.domain.names
-    return [(), *((name,) for name in names), *combinations(names, 2), names]
+def _cliques(private: PrivateData) -> list[Clique]:
+    names = private.domain.names
+    return [(), *((name,) for name in names), *combinations(names, 2), names[:4]]
 
 
-def _on_one_machine(encoder: Encoder) -> list[Counts]:
-    encoded = encoder.encode(_table().to_batches())
-    table = CodedTable(encoder.grid_domain, encoded.codes)
-    if encoded.units is not None:
-        table = taken(table, bounded_rows(encoded.units, MAX_ROWS, KEY, row_digests(table, KEY)))
-    return LocalRecords.of(table).merged(encoder.domain, encoder.bins()).counts(_cliques(encoder))
+def _exact(event: Any, exact: Any, draw: Callable[[], Any]) -> Any:
+    """Coins with a known key, and answers without noise."""
+    return KEY if event["kind"] == "coins" else exact
+
+
+def _read(source: Any, unit: str, cohort: Cohort | None = None) -> PrivateData:
+    return PrivateData.read(source, _schema(unit), PrivacyBudget(5.0, 1e-6), cohort=cohort, hook=_exact)
+
+
+def _counted(private: PrivateData) -> list[Counts]:
+    return private._table.counts(_cliques(private))
+
+
+def _on_one_machine(unit: str, cohort: Cohort | None = None) -> list[Counts]:
+    return _counted(_read(_table(), unit, cohort))
 
 
 def _same(found: list[Counts], expected: list[Counts]) -> None:
@@ -86,46 +99,125 @@ def _same(found: list[Counts], expected: list[Counts]) -> None:
         np.testing.assert_array_equal(table, other)
 
 
+def _rows(table: CodedTable, units: Any) -> list[tuple[int, ...]]:
+    """All a row is, in an order that does not depend on where it came from."""
+    weights = np.ones(table.n_rows, dtype=np.int64) if table.weights is None else table.weights
+    return sorted(zip(*(column.tolist() for column in (units, weights, *table.columns.values())), strict=True))
+
+
+def _alike(found: AuditTables, expected: AuditTables) -> None:
+    assert found.train.domain == expected.train.domain
+    assert _rows(found.train, found.train_units) == _rows(expected.train, expected.train_units)
+    assert _rows(found.control, found.control_units) == _rows(expected.control, expected.control_units)
+    assert np.array_equal(found.members, expected.members)
+    assert found.trained == expected.trained
+
+
 # --- the steps, without Spark ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("together", [1, 1 << 18])
-@pytest.mark.parametrize("keyed", [False, True])
-def test_the_steps_of_the_executors_count_as_one_machine_does(keyed: bool, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spark_records, "_COUNTED_TOGETHER", together)
-    encoder = Encoder(_schema(keyed))
-    coder = spark_records._Coder(json.dumps(encoder.to_dict()))
+class _Frame:
+    """What Spark does to tasks of record batches between the steps, without Spark: enough of it for `SparkRecords`."""
+
+    def __init__(self, tasks: list[list[pa.RecordBatch]]) -> None:
+        self.tasks = tasks
+
+    def mapInArrow(self, step: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]], _: str) -> _Frame:
+        return _Frame([list(step(iter(task))) for task in self.tasks])
+
+    def repartition(self, tasks: int) -> _Frame:
+        return _Frame([[batch for task in self.tasks[start::tasks] for batch in task] for start in range(tasks)])
+
+    def where(self, condition: str) -> _Frame:
+        column, sign, value = condition.split()
+        keep = {"<": np.less, "=": np.equal, "<>": np.not_equal}[sign]
+        return _Frame([[b.filter(pa.array(keep(b.column(column).to_numpy(), int(value)))) for b in task] for task in self.tasks])
+
+    def groupBy(self) -> _Frame:
+        return self
+
+    def sum(self, column: str) -> _Frame:
+        total = sum(int(batch.column(column).to_numpy().sum()) for task in self.tasks for batch in task)
+        return _Frame([[pa.record_batch({column: pa.array([total])})]])
+
+    def collect(self) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for task in self.tasks for batch in task for row in batch.to_pylist()]
+
+
+def _stepped(unit: str, cohort: Cohort | None) -> PrivateData:
+    """The steps of the executors on shuffled rows, cut into tasks and batches."""
+    encoder = Encoder(_schema(unit))
+    private_unit = PrivacyUnit("person" if unit != "row" else "row", UNITS[unit].max_rows, weights=UNITS[unit].weights)
+    domain = weighed_domain(encoder.grid_domain, private_unit) if private_unit.by_person else encoder.grid_domain
+    layout = spark_records._Layout(domain, cohort is not None, private_unit.by_person)
+    packer = spark_records._Packer(json.dumps(encoder.to_dict()), private_unit, spark_records.Coins(KEY, KEY, KEY), cohort, layout)
     shuffled = _table().take(np.random.default_rng(1).permutation(ROWS))
-    tasks = [shuffled.slice(start, 700).to_batches(max_chunksize=90) for start in range(0, ROWS, 700)]
-    if keyed:
-        rows = pa.Table.from_batches([batch for task in tasks for batch in spark_records._Keyed(coder, KEY)(iter(task))])
+    # A filter may leave an empty batch: whether a job fails must not depend on the records.
+    [empty] = [batch.slice(0, 0) for batch in _table().to_batches()]
+    tasks = _Frame([[empty, *shuffled.slice(start, 700).to_batches(max_chunksize=90)] for start in range(0, ROWS, 700)])
+    if unit == "row":
+        packed = tasks.mapInArrow(packer.rows, "")
+    else:
+        rows = pa.Table.from_batches([batch for task in tasks.mapInArrow(packer.keyed, "").tasks for batch in task])
         # What Spark does between the two steps: every unit in one task, in order.
         rows = rows.sort_by([("unit", "ascending"), ("content", "ascending")])
-        part = np.abs(rows["unit"].to_numpy() % 3)
-        bound = spark_records._Bounded(coder, MAX_ROWS, KEY)
-        packed = [list(bound(iter(rows.filter(part == i).to_batches(max_chunksize=17)))) for i in range(3)]
-    else:
-        packed = [list(coder.packed(iter(task))) for task in tasks]
-    counter = spark_records._Counter(encoder.grid_domain, encoder.domain, encoder.bins(), tuple(_cliques(encoder)))
-    parts = [batch for task in [*packed, []] for batch in counter(iter(task))]
-    [total] = spark_records._added(iter(parts))
-    _same(counter.split(np.frombuffer(total.column(0)[0].as_py(), dtype=np.int64)), _on_one_machine(encoder))
+        part = np.abs(rows["unit"].to_numpy() % 11)
+        [nobody] = [batch.slice(0, 0) for batch in rows.to_batches()[:1]]
+        tasks = _Frame([[nobody, *rows.filter(part == i).to_batches(max_chunksize=17)] for i in range(11)])
+        packed = tasks.mapInArrow(packer.bounded, "")
+    records = spark_records.SparkRecords(spark_records._Kept(packed), packer, domain)
+    account = PrivateData.of_codes(
+        CodedTable(Domain.of({"a": 2}), {"a": np.zeros(0, np.uint8)}), PrivacyBudget(5.0, 1e-6), unit=PrivacyUnit("p", 1)
+    )
+    return PrivateData(records, account._account, encoder, None if cohort is None else records.for_audit)._measured()
 
 
-@pytest.mark.parametrize("keyed", [False, True])
-def test_an_empty_batch_is_no_exception(keyed: bool) -> None:
-    """A filter may leave one: whether a job fails must not depend on the records."""
-    encoder = Encoder(_schema(keyed))
-    coder = spark_records._Coder(json.dumps(encoder.to_dict()))
-    [empty] = [batch.slice(0, 0) for batch in _table().to_batches()]
-    packed = list(coder.packed(iter([empty])))
-    if keyed:
-        [rows] = spark_records._Keyed(coder, KEY)(iter([empty]))
-        assert rows.num_rows == 0
-        packed = list(spark_records._Bounded(coder, MAX_ROWS, KEY)(iter([rows, rows])))
-    counter = spark_records._Counter(encoder.grid_domain, encoder.grid_domain, {}, ((),))
-    [counts] = counter(iter(packed))
-    assert np.frombuffer(counts.column(0)[0].as_py(), dtype=np.int64).tolist() == [0]
+@pytest.fixture
+def without_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps wrap Spark's errors, which needs it installed."""
+    monkeypatch.setattr(spark_records, "quiet", nullcontext)
+    monkeypatch.setattr(spark_records, "_task", lambda: 0)
+
+
+@pytest.mark.usefixtures("without_spark")
+@pytest.mark.parametrize("together", [1, 1 << 18])
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_steps_of_the_executors_count_as_one_machine_does(unit: str, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark_records, "_COUNTED_TOGETHER", together)
+    _same(_counted(_stepped(unit, None)), _on_one_machine(unit))
+
+
+@pytest.mark.usefixtures("without_spark")
+@pytest.mark.parametrize("unit", ["keyed", "person"])
+def test_the_steps_of_the_executors_set_the_same_people_aside(unit: str) -> None:
+    there, here = _stepped(unit, COHORT), _read(_table(), unit, COHORT)
+    _same(_counted(there), _counted(here))
+    found = there.read_for_audit()
+    _alike(found, here.read_for_audit())
+    # The sample is a part of the table, and not more than was asked for.
+    others = ~np.isin(found.train_units, found.members)
+    assert 150 < others.sum() <= 200 < found.trained - len(found.members)
+
+
+@pytest.mark.usefixtures("without_spark")
+def test_who_trains_and_who_is_left_out_are_the_table_also_where_rows_have_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter(range(100))
+    monkeypatch.setattr(spark_records, "_task", lambda: next(numbers))
+    private = _stepped("row", Cohort(0.3))
+    read = private.read_for_audit()
+    assert read.train.n_rows + read.control.n_rows == ROWS
+    assert read.trained == read.train.n_rows == private._table.n_rows
+    assert len(np.unique(np.concatenate([read.train_units, read.control_units]))) == ROWS
+    encoder = Encoder(_schema("row"))
+    whole = [table + other for table, other in zip(*(_binned(encoder, part) for part in (read.train, read.control)), strict=True)]
+    _same(whole, _on_one_machine("row"))
+    _same(_counted(private), _binned(encoder, read.train))
+
+
+def _binned(encoder: Encoder, table: CodedTable) -> list[Counts]:
+    records = LocalRecords.of(table).merged(encoder.domain, encoder.bins())
+    names = encoder.domain.names
+    return records.counts([(), *((name,) for name in names), *combinations(names, 2), names[:4]])
 
 
 def test_no_parts_add_up_to_no_part() -> None:
@@ -155,16 +247,10 @@ def spark() -> Iterator[Any]:
     session.stop()
 
 
-def _exact(event: Any, exact: Any, draw: Callable[[], Any]) -> Any:
-    """Coins with a known key, and answers without noise."""
-    return KEY if event["kind"] == "coins" else exact
-
-
-def _counted(source: Any, keyed: bool) -> list[Counts]:
-    private = PrivateData.read(source, _schema(keyed), PrivacyBudget(5.0, 1e-6), hook=_exact)
+def _on_spark(source: Any, unit: str, cohort: Cohort | None = None) -> PrivateData:
+    private = _read(source, unit, cohort)
     assert isinstance(private._table, spark_records.SparkRecords)
-    assert private.encoder is not None
-    return private._table.counts(_cliques(private.encoder))
+    return private
 
 
 def _sources(folder: Path, spark: Any) -> Iterator[tuple[str, Any]]:
@@ -185,14 +271,32 @@ def _sources(folder: Path, spark: Any) -> Iterator[tuple[str, Any]]:
     yield "frame made from pandas", spark.createDataFrame(table.to_pandas().astype(object).where(lambda t: t.notna(), None))
 
 
-@pytest.mark.parametrize("keyed", [False, True])
-def test_spark_counts_what_one_machine_counts_bit_for_bit(spark: Any, tmp_path: Path, keyed: bool) -> None:
-    expected = _on_one_machine(Encoder(_schema(keyed)))
+@pytest.mark.parametrize("unit", UNITS)
+def test_spark_counts_what_one_machine_counts_bit_for_bit(spark: Any, tmp_path: Path, unit: str) -> None:
+    expected = _on_one_machine(unit)
     for number, (name, source) in enumerate(_sources(tmp_path, spark)):
-        if number % 3 and not keyed:
+        if number % 3 and unit != "keyed":
             continue
-        found = _counted(source, keyed)
+        found = _counted(_on_spark(source, unit))
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), name
+
+
+@pytest.mark.parametrize("unit", ["keyed", "person"])
+def test_spark_sets_the_people_aside_that_one_machine_sets_aside(spark: Any, tmp_path: Path, unit: str) -> None:
+    pq.write_table(_table(), tmp_path / "t.parquet")
+    there = _on_spark(spark.read.parquet(str(tmp_path / "t.parquet")).repartition(11), unit, COHORT)
+    here = _read(_table(), unit, COHORT)
+    _same(_counted(there), _counted(here))
+    _alike(there.read_for_audit(), here.read_for_audit())
+
+
+def test_rows_without_a_key_are_units_of_their_own_on_a_cluster_too(spark: Any, tmp_path: Path) -> None:
+    pq.write_table(_table(), tmp_path / "t.parquet")
+    private = _on_spark(spark.read.parquet(str(tmp_path / "t.parquet")).repartition(5), "row", Cohort(0.3))
+    read = private.read_for_audit()
+    assert read.train.n_rows + read.control.n_rows == ROWS
+    assert len(np.unique(np.concatenate([read.train_units, read.control_units]))) == ROWS
+    assert abs(read.control.n_rows - 0.15 * ROWS) < 7 * np.sqrt(0.15 * 0.85 * ROWS)
 
 
 def test_rows_that_stream_through_this_machine_are_the_same(spark: Any, tmp_path: Path) -> None:
@@ -206,16 +310,16 @@ def test_rows_that_stream_through_this_machine_are_the_same(spark: Any, tmp_path
 def test_a_missing_column_and_a_wrong_type_are_told_before_any_record_is_read(spark: Any) -> None:
     frame = spark.createDataFrame(pd.DataFrame({"text": ["SECRET"], "who": ["1"]}))
     with pytest.raises(InputError, match="are in the schema but not in the Spark table"):
-        _counted(frame, False)
+        _on_spark(frame, "row")
     nested = spark.sql("select array(1) as text, 'c1' as code, 1.0d as number, date'2020-01-01' as when, 'a' as who")
     with pytest.raises(InputError, match="column 'text' has nested values"):
-        _counted(nested, False)
+        _on_spark(nested, "row")
 
 
 def test_an_error_on_an_executor_quotes_no_cell(spark: Any) -> None:
     frame = spark.sql("select raise_error('SECRET') as text, 'c1' as code, 1.0d as number, date'2020-01-01' as when, 'a' as who")
     with pytest.raises(InputError, match="Spark could not read the table") as caught:
-        _counted(frame.withColumn("text", frame["text"].cast("string")), False)
+        _counted(_on_spark(frame.withColumn("text", frame["text"].cast("string")), "row"))
     assert "SECRET" not in str(caught.value)
     assert caught.value.__suppress_context__
 
@@ -239,5 +343,6 @@ def test_a_model_is_fitted_on_records_that_stay_on_the_cluster(spark: Any, tmp_p
     from dpsynth import pipeline
 
     pq.write_table(_table(), tmp_path / "t.parquet")
-    made = pipeline.synthesize(f"spark:{tmp_path / 't.parquet'}", schema=_schema(True), epsilon=5.0, delta=1e-6, rows=50, seed=1)
+    source = f"spark:{tmp_path / 't.parquet'}"
+    made = pipeline.synthesize(source, schema=_schema("keyed"), epsilon=5.0, delta=1e-6, rows=50, seed=1, synthesizer="independent")
     assert len(made.table) == 50

@@ -160,9 +160,13 @@ def test_a_sorted_stream_keeps_the_rows_that_a_table_keeps(levels: int, size: in
     order = np.lexsort((digests, units))
     cuts = range(0, 400, size)
     batches = [(units[part], digests[part], cells[part]) for part in (order[cut : cut + size] for cut in cuts)]
-    stream = np.concatenate(list(bounded_stream(iter(batches), 3, KEY)))
+    parts = list(bounded_stream(iter(batches), 3, KEY))
     kept = cells[bounded_rows(units, 3, KEY, digests)]
-    assert sorted(stream.tolist()) == sorted(kept.tolist())
+    assert sorted(np.concatenate([rows for _, rows in parts]).tolist()) == sorted(kept.tolist())
+    assert all(np.array_equal(owners, rows[:, 0]) for owners, rows in parts)
+    # Nobody is in two parts: what is done to whole units can be done part by part.
+    owners = [unit for owners, _ in parts for unit in set(owners.tolist())]
+    assert len(owners) == len(set(owners))
 
 
 def test_an_empty_stream_keeps_nothing() -> None:
