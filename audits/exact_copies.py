@@ -34,7 +34,10 @@ def find_exact_copies(data: AuditInput) -> AuditResult:
     details = {
         "copied_members": int((members & (hits > 0)).sum()),
         "copied_strangers": int((~game.member & (hits > 0)).sum()),
-        "synthetic_rows_equal_to_a_train_row": float(np.isin(synth, real[: prepared.n_train]).mean()),
+        # A share of a sample is no share of the table.
+        "synthetic_rows_equal_to_a_train_row": None
+        if prepared.n_trained > prepared.n_train
+        else float(np.isin(synth, real[: prepared.n_train]).mean()),
     }
     attacks = {"unique_records": Successes(by_unit, np.ones(len(by_unit)), int(members.sum()))}
     return judge(name, data, started, prepared, attacks, "unique records of members are repeated more often", details)

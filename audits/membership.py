@@ -217,12 +217,15 @@ def _likelihood(
 
     A member adds one to the cell it falls in. With the rest of train known, the synthetic count there, scaled to n
     rows, differs from the expectation without it by ``gap``; its variance is that of the unknown rows, of sampling
-    the release and of the noise, so the Gaussian log likelihood ratio of "one more" is (gap - 1/2) / variance.
+    the release and of the noise, so the Gaussian log likelihood ratio of "one more" is (gap - 1/2) / variance. Where train is a sample,
+    the rest is known with the error of a sample.
     """
     game, sizes = prepared.game, prepared.sizes
     real, synth = prepared.real.coarse, prepared.synth.coarse
     target_rows = game.rows[rows]
-    n, n_synth, n_rest = prepared.n_train, len(synth), len(game.rest)
+    n, n_synth, n_rest = prepared.n_trained, len(synth), len(game.rest)
+    n_cohort = prepared.n_train - n_rest
+    each = (n - n_cohort) / n_rest if n_rest else 1.0
     likelihood, log_ratio = np.zeros(len(target_rows)), np.zeros(len(target_rows))
     for clique, variance in cliques.items():
         at = flat(real[target_rows], clique, sizes)
@@ -232,9 +235,9 @@ def _likelihood(
         known = count(flat(real[game.rest], clique, sizes)) if n_rest else np.zeros(len(at))
         p_ref = (population + 0.5) / (len(reference) + 1.0)
         p_syn = (synthetic + _KAPPA * p_ref) / (n_synth + _KAPPA)
-        gap = n * p_syn - known - (n - n_rest) * p_ref
+        gap = n * p_syn - each * known - n_cohort * p_ref
         spread = p_ref * (1 - p_ref)
-        total = (n - n_rest) * spread + n * spread * n / n_synth + variance
+        total = (n_cohort + (each - 1) * each * n_rest) * spread + n * spread * n / n_synth + variance
         likelihood += (gap - 0.5) / total
         log_ratio += np.log((synthetic + 0.5) / (n_synth + 1.0)) - np.log(p_ref)
     return likelihood, log_ratio

@@ -75,6 +75,11 @@ def kth_distance(space: Space, targets: Coded, table: Coded, k: int) -> npt.NDAr
     return np.asarray(nearest_distances(space, targets, table, (k,))[0])
 
 
+def nearest_record(space: Space, targets: Coded, table: Coded) -> Ints:
+    """Position of the nearest record of the table to each target, the first of several."""
+    return np.concatenate(blocks(space, targets, table, lambda _, distances: distances.argmin(axis=1).astype(np.int64)))
+
+
 def nearest_distances(space: Space, targets: Coded, table: Coded, ranks: Sequence[int]) -> npt.NDArray[np.float64]:
     """Distances of each target to its nearest records of these ranks (1 is the nearest), shape (ranks, targets)."""
     wanted = [min(k, len(table)) - 1 for k in ranks]

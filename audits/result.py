@@ -154,7 +154,8 @@ class AuditInput:
     ``train``/``control`` rows belong to units ``train_units``/``control_units`` (integers, aligned with the rows; None = a row is a unit).
     ``members`` and ``nonmembers`` are the coin-flip cohort: unit ids in ``train_units`` that entered the cohort and stayed, and the ids in
     ``control_units`` (all of ``control``) that were left out by a fair coin. ``synthetic`` is the table about to be released. The repr
-    holds no table, so that no traceback shows records.
+    holds no table, so that no traceback shows records. Where ``train`` is a sample (all rows of ``members``, and of units drawn without a
+    look at anything), ``trained`` is the number of rows of the table that it was drawn from.
     """
 
     synthetic: pd.DataFrame = field(repr=False)
@@ -172,6 +173,7 @@ class AuditInput:
     seed: int = 0
     tests: int = 1
     """Audits that share ``alpha`` by Holm's procedure: the first must reach ``alpha / tests``, which is what ``detectable`` is about."""
+    trained: int | None = None
 
     @property
     def first_alpha(self) -> float:

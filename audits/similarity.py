@@ -22,14 +22,15 @@ def measure_similarity(data: AuditInput) -> dict[str, Any]:
     """Share of synthetic rows nearer to train than to as many control rows (ties count half), and share equal to a
     train row.
 
-    Both are null without the tables they need. Not differentially private.
+    Both are null without the tables they need, the second also where train is a sample. Not differentially private.
     """
     prepared = prepare(data)
     out: dict[str, Any] = {"dcr_share": None, "identical_match_share": None, "n": 0, "note": NOTE}
     if prepared.train is None or not len(prepared.synth) or not prepared.n_train:
         return out
     train = prepared.real.take(np.arange(prepared.n_train))
-    out["identical_match_share"] = float(np.isin(fingerprints(prepared.synth.fine), fingerprints(train.fine)).mean())
+    if prepared.n_trained == prepared.n_train:
+        out["identical_match_share"] = float(np.isin(fingerprints(prepared.synth.fine), fingerprints(train.fine)).mean())
     if prepared.control is None or not len(prepared.control):
         return out
     rng = prepared.rng("similarity")

@@ -1,7 +1,8 @@
 """Singling out (Article 29 Working Party, opinion 05/2014): conditions read off the release that fit exactly one real
 person.
 
-Conditions are counted on members and on strangers; those that fit a stranger alone are luck, not leakage.
+Conditions are counted on members and on strangers; those that fit a stranger alone are luck, not leakage. Where the cohort is too small
+a share of train to be hit by chance, they are aimed at it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audits.bounds import lower_bound, mcnemar, upper_bound
+from audits.nearest import Space, nearest_record
 from audits.result import AuditInput, AuditResult
 from audits.risk import Successes, measure
 from audits.tables import Codes, Ints, Prepared, fingerprints, prepare
@@ -27,6 +29,7 @@ _MAX_GENERATED = 60_000
 _MAX_COLUMNS = 8
 _BATCH = 512
 _PATIENCE = 10
+_AIMED_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ class Index:
 def single_out(data: AuditInput) -> AuditResult:
     """Generate conditions that fit one synthetic record, and count the members and the strangers each fits alone.
 
-    ``value`` is the excess of conditions that single out a member over those that single out a stranger, per
-    generated condition and scaled to the whole training table (the cohort holds a known share of it), divided by what
-    strangers leave to gain. The verdict counts people, not conditions: the share of members singled out by any
+    ``value`` is the excess of conditions that single out a member over those that single out a stranger, per generated condition and scaled
+    to the whole training table (the cohort holds a known share of it), divided by what strangers leave to gain; where conditions are
+    aimed, the excess of members singled out. The verdict counts people, not conditions: the share of members singled out by any
     condition, a test of membership, so the claim caps it.
     """
     started, name = time.perf_counter(), "singling_out"
@@ -95,6 +98,8 @@ def single_out(data: AuditInput) -> AuditResult:
     if prepared.unusable:
         return inconclusive(name, data, started, prepared.unusable)
     game = prepared.game
+    if _MAX_GENERATED * game.share < MIN_PREDICATES:
+        return _aim(prepared, name, data, started)
     wanted = int(min(_MAX_GENERATED, np.ceil(PREDICATES[prepared.tier] / game.share)))
     predicates, tried = _generate(prepared, wanted)
     n, effective = len(predicates), len(predicates) * game.share
@@ -121,6 +126,29 @@ def single_out(data: AuditInput) -> AuditResult:
             **details, "on_members": on_members, "on_strangers": on_strangers, "mcnemar_p": mcnemar(b, d),
             "members_singled_out": people.on_members, "strangers_singled_out": people.on_strangers,
         },
+    )  # fmt: skip
+
+
+def _aim(prepared: Prepared, name: str, data: AuditInput, started: float) -> AuditResult:
+    """One condition for each person of the cohort, read off the synthetic record most like theirs: how many does it single out?
+
+    Members and strangers are aimed at alike, so it is a test of membership as any other, and its power does not fall with the table.
+    """
+    predicates, tried = _aimed(prepared)
+    n, details = len(predicates), {"tried": tried, "share_of_train": prepared.game.share, "aimed": True}
+    found = _count(prepared, predicates)
+    people = measure(prepared, Successes(found.singled, np.ones(len(found.singled)), n))
+    if n < MIN_PREDICATES or people is None:
+        reason = f"{n} of {tried} conditions fit one synthetic record; too few to judge"
+        if n >= MIN_PREDICATES:
+            reason = "strangers are singled out as often as can be"
+        return inconclusive(name, data, started, reason, n=n, details=details)
+    return answer(
+        name, data, started,
+        value=people.value, interval=(people.low, people.high), n=n, p_value=people.p_value,
+        detectable=people.detectable, unit="a share of members singled out",
+        violated=f"members are singled out more often than {allowed(data)}",
+        details={**details, "members_singled_out": people.on_members, "strangers_singled_out": people.on_strangers},
     )  # fmt: skip
 
 
@@ -173,7 +201,7 @@ def _generate(prepared: Prepared, wanted: int) -> tuple[list[Predicate], int]:
     rng = prepared.rng("predicates")
     synth = prepared.synth.fine[np.unique(fingerprints(prepared.synth.fine), return_index=True)[1]]
     index = Index.of(synth)
-    d, n = len(prepared.names), len(synth)
+    n = len(synth)
     medians = index.ranked[n // 2]
     limit = _ATTEMPTS[prepared.tier]
     seen: set[Predicate] = set()
@@ -186,11 +214,7 @@ def _generate(prepared: Prepared, wanted: int) -> tuple[list[Predicate], int]:
             before = len(found)
         records = rng.integers(0, n, _BATCH)
         codes = synth[records]
-        tails = prepared.ordered & (codes > 0) & (rng.random((_BATCH, d)) < 0.5)
-        directions = np.where(tails, np.where(codes > medians, 1, -1), 0)
-        spans = _spans(index, codes, directions)
-        chosen = np.argsort(rng.random((_BATCH, d)), axis=1)[:, : min(_MAX_COLUMNS, d)]
-        by_rarity = np.take_along_axis(chosen, np.argsort(np.take_along_axis(spans, chosen, axis=1), axis=1), axis=1)
+        directions, by_rarity = _parts(prepared, index, codes, medians, rng)
         for i in range(_BATCH):
             predicate = _shortest(index, by_rarity[i].tolist(), codes[i], directions[i])
             tried += 1
@@ -198,6 +222,38 @@ def _generate(prepared: Prepared, wanted: int) -> tuple[list[Predicate], int]:
                 seen.add(predicate)
                 found.append(predicate)
     return found[:wanted], tried
+
+
+def _aimed(prepared: Prepared) -> tuple[list[Predicate], int]:
+    """For each target at most one condition that is true of its nearest synthetic record alone, and how many were tried."""
+    rng = prepared.rng("aimed predicates")
+    synth = prepared.synth.take(np.unique(fingerprints(prepared.synth.fine), return_index=True)[1])
+    space = Space(prepared.ordered, prepared.sizes, tuple(range(len(prepared.names))))
+    records = nearest_record(space, prepared.real.take(prepared.targets[0]), synth)
+    index = Index.of(synth.fine)
+    medians = index.ranked[len(synth) // 2]
+    found: list[Predicate] = []
+    tried = 0
+    for record in rng.permutation(records):
+        codes = np.broadcast_to(synth.fine[record], (_AIMED_TRIES, len(prepared.names)))
+        directions, by_rarity = _parts(prepared, index, codes, medians, rng)
+        for i in range(_AIMED_TRIES):
+            tried += 1
+            predicate = _shortest(index, by_rarity[i].tolist(), codes[i], directions[i])
+            if predicate is not None:
+                found.append(predicate)
+                break
+    return found, tried
+
+
+def _parts(prepared: Prepared, index: Index, codes: Codes, medians: Codes, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """For each record the directions of its parts, and some columns of it, rarest first."""
+    rows, d = codes.shape
+    tails = prepared.ordered & (codes > 0) & (rng.random((rows, d)) < 0.5)
+    directions = np.where(tails, np.where(codes > medians, 1, -1), 0)
+    spans = _spans(index, codes, directions)
+    chosen = np.argsort(rng.random((rows, d)), axis=1)[:, : min(_MAX_COLUMNS, d)]
+    return directions, np.take_along_axis(chosen, np.argsort(np.take_along_axis(spans, chosen, axis=1), axis=1), axis=1)
 
 
 def _shortest(index: Index, columns: list[int], codes: Codes, directions: Ints) -> Predicate | None:

@@ -60,6 +60,7 @@ def run(
     alpha: float = 0.01,
     names: Iterable[str] | None = None,
     known: Mapping[str, AuditResult] | None = None,
+    trained: int | None = None,
     progress: Progress | None = None,
 ) -> SuiteResult:
     """Audit a synthetic table, anybody's.
@@ -68,7 +69,8 @@ def run(
     INCONCLUSIVE. Give ``members`` (ids in ``train_units``) only if every cohort unit was left out of training by its
     own fair coin, ``control`` then being exactly those left out. Without a ``claim`` members are compared with
     strangers, and any excess is a violation. ``known`` holds answers of `audit_mechanism` for this ``mechanism``, which
-    are taken as they are. Not differentially private: the answers are functions of real records.
+    are taken as they are. ``trained`` says how many rows were trained on, where ``train`` is a sample of them. Not
+    differentially private: the answers are functions of real records.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"age": [30, 41, 52], "smoker": ["yes", "no", "no"]})
@@ -98,6 +100,7 @@ def run(
         tier=tier,
         alpha=alpha / 2,
         seed=seed,
+        trained=trained,
     )
     chosen = _default_names(given) if names is None else list(dict.fromkeys(names))
     unknown = [name for name in chosen if name not in AUDITS]

@@ -57,8 +57,8 @@ class Game:
 
     ``rows``/``owner``: the cohort's rows of the stacked table (train above control) and, for each, its position in
     the cohort; ``member`` per cohort unit. ``rest`` are the train rows of units outside the cohort, which the
-    strongest attacker knows. ``coin`` says that each unit's membership was an independent fair coin; ``share`` is the
-    cohort members' share of all train units.
+    strongest attacker knows, or as many of them as train holds. ``coin`` says that each unit's membership was an
+    independent fair coin; ``share`` is the cohort members' share of all units trained on.
     """
 
     rows: Ints
@@ -146,6 +146,11 @@ class Prepared(AuditInput):
     def n_train(self) -> int:
         """Rows of the training table."""
         return 0 if self.train is None else len(self.train)
+
+    @property
+    def n_trained(self) -> int:
+        """Rows of the table that train is, or is a sample of."""
+        return self.n_train if self.trained is None else max(self.trained, self.n_train)
 
     @cached_property
     def units(self) -> tuple[Ints, Ints]:
@@ -432,7 +437,7 @@ def _game(data: Prepared) -> Game:
         fold=fold,
         rest=np.flatnonzero(train_owner < 0),
         coin=coin,
-        share=len(members) / max(1, len(inside)),
+        share=len(members) / max(1, len(inside)) * data.n_train / max(1, data.n_trained),
     )
 
 

@@ -41,6 +41,8 @@ _COHORT_UNITS = 2000
 _COHORT_SHARE = 0.2
 # Tables of more rows are drawn and written in chunks where nobody needs them whole.
 _STREAMED_FROM = 1_000_000
+# A release is audited whole, in memory: larger ones are made only for those who ask for their number of rows.
+_RELEASED = 1_000_000
 # With fewer rows expected to be new, a control table's overlap with the training table cannot be told from chance.
 _ENOUGH_UNSEEN = 40
 
@@ -123,7 +125,7 @@ def release(
     Everything that can be refused without a record is refused before one is read: arguments, schema, policy, key, output folder, budget.
     A refusal by the policy is a returned outcome, not an exception. ``cap`` sets the ledger's cap for this population at first use.
     ``approvals`` were given beforehand; ``sign_off`` names roles whose signatures the certificate needs before it verifies.
-    ``supersedes`` is the id of the release that this one replaces.
+    ``supersedes`` is the id of the release that this one replaces. Without ``rows`` as many are made as the table has, up to a million.
     ``about`` is what the publisher says in public (licence, region, answers to the datasheet); blanks stay where it is silent.
     ``cache=False`` runs the code audits again even if this code and configuration passed them before.
     """
@@ -168,7 +170,7 @@ def release(
                 )
             with step("synthesize"):
                 model = recipe.fit(private, progress)
-                table, rows_source = _draw(model, schema, rows, seed)
+                table, rows_source = _draw(model, schema, rows, seed, _RELEASED)
             parquet = writer.public_path("synthetic.parquet")
             _write_tables(table, writer)
             sha256 = bundles.sha256_of(parquet)
@@ -188,7 +190,7 @@ def release(
                     known=code.results,
                     progress=progress,
                 )
-                suite = {**found.to_dict(), "code": code.to_dict()}
+                suite = {**found.to_dict(), "rows": {"trained": tables["trained"], "seen": len(tables["train"])}, "code": code.to_dict()}
             with step("compare"):
                 compared = audits.AuditInput(**tables, claim=claim, tier=tier, seed=seed)
                 content = {**audits.scan_content(tables["synthetic"], tables["columns"]), **_kept_relations(schema, parquet)}
@@ -246,7 +248,7 @@ class Fitted:
 
     def table(self) -> pd.DataFrame:
         """The rows in schema order, identifiers made up anew."""
-        return _draw(self.model, self.schema, self.rows, self.seed)[0]
+        return _draw(self.model, self.schema, self.rows, self.seed, self.rows)[0]
 
     def batches(self) -> IdentifiedChunks:
         """The rows chunk by chunk; see `dpsynth.streaming`."""
@@ -443,11 +445,12 @@ def _claim(schema: Schema, budget: PrivacyBudget) -> Claim:
     )
 
 
-def _draw(model: SyntheticModel, schema: Schema, rows: int | None, seed: int) -> tuple[pd.DataFrame, str]:
-    """Synthetic rows in schema order with new identifiers, and where their number comes from."""
+def _draw(model: SyntheticModel, schema: Schema, rows: int | None, seed: int, most: int) -> tuple[pd.DataFrame, str]:
+    """Synthetic rows in schema order with new identifiers, and where their number comes from; at most ``most``, unless ``rows`` asks."""
     from dpsynth.identifiers import surrogates, surrogates_of_persons
 
     n, where = (rows, "caller") if rows is not None else (schema.rows, "schema") if schema.rows else (model.rows, "dp")
+    n = n if rows is not None else min(n, most)
     table = model.sample(n, seed=seed)
     made = surrogates_of_persons(schema, _owners(table, schema), seed) if schema.unit.by_person else surrogates(schema, n, seed)
     for place, declared in enumerate(schema.fields):
@@ -496,6 +499,7 @@ def _audit_tables(private: PrivateData, schema: Schema, parquet: Path, others: I
         "train_units": read.train_units,
         "control_units": other_units,
         "members": members,
+        "trained": read.trained,
     }
 
 

@@ -144,6 +144,8 @@ METRICS: dict[str, Metric] = {
     "audits.alpha": _number("probability that the whole audit suite raises a false alarm", 0, 1),
     "audits.requested": _list("audits that were asked for"),
     "audits.tier": _text("how thoroughly the audits ran: smoke, standard or deep"),
+    "audits.rows.trained": _number("rows that the model was trained on; not differentially private", 0),
+    "audits.rows.seen": _number("of these rows, how many the audits were given: all, or those of the cohort and a sample", 0),
     "audits.verdict": _text("verdict of the suite as a whole"),
     "audits.results.*": Metric(Kind.AUDIT, "result of one audit"),
     "audits.results.*.claim_digest": _text("digest of the claim this audit tested"),

@@ -48,6 +48,7 @@ def build(evidence: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str,
         "families": [(family, rows) for family, rows in families.items() if rows],
         "verdict": verdict,
         "tier": ev.text(audits.get("tier")) or NOT_STATED,
+        "seen": _seen(ev.mapping(audits.get("rows"))),
         "alpha": num(audits.get("alpha"), NOT_STATED),
         "missing": [audit_title(n) for n in ev.strings(audits.get("requested")) if n not in results],
         "risk": attack_bars("fig-risk", "Attacks against a control", "share of attacks that succeed, and excess risk", risks)
@@ -93,6 +94,14 @@ def build(evidence: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str,
         "content": _content(evidence),
         "claim": _claim(evidence),
     }
+
+
+def _seen(rows: Mapping[str, Any]) -> str | None:
+    """How much of the training table the attacks were given, where that is not all of it."""
+    seen, trained = ev.number(rows.get("seen")), ev.number(rows.get("trained"))
+    if seen is None or trained is None or seen >= trained:
+        return None
+    return f"the cohort and a sample of the others: {seen:,.0f} of {trained:,.0f} rows"
 
 
 def _row(name: str, result: Mapping[str, Any]) -> dict[str, Any]:

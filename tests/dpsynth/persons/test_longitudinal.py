@@ -200,16 +200,14 @@ def test_replay_does_not_falsify_weights_of_one_per_person(neighbours: str, name
 
 
 def test_replay_finds_that_the_weight_was_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpsynth.privacy.private_data.row_weights", lambda units, order: np.full(len(units), 27_720, dtype=np.int64))
+    monkeypatch.setattr("dpsynth.privacy.unit.row_weights", lambda units, order: np.full(len(units), 27_720, dtype=np.int64))
     result = record_replay(_audited(_toy()))
     assert result.verdict is Verdict.VIOLATION
     assert "times the declared sensitivity" in result.reason
 
 
 def test_replay_finds_a_static_value_that_depends_on_other_persons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "dpsynth.privacy.private_data.settled", lambda codes, units, order, missing: np.full_like(codes, codes.max(initial=0))
-    )
+    monkeypatch.setattr("dpsynth.privacy.unit.settled", lambda codes, units, order, missing: np.full_like(codes, codes.max(initial=0)))
     assert record_replay(_audited(_toy())).verdict is Verdict.VIOLATION
 
 

@@ -82,7 +82,7 @@ def test_no_person_moves_an_answer_by_more_than_was_declared(k: int, neighbours:
 
 def test_weights_of_rows_would_break_the_declared_sensitivity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other side: were every row a whole person, the exhaustive search would see it."""
-    monkeypatch.setattr("dpsynth.privacy.private_data.row_weights", lambda units, order: np.full(len(units), GRAIN, dtype=np.int64))
+    monkeypatch.setattr("dpsynth.privacy.unit.row_weights", lambda units, order: np.full(len(units), GRAIN, dtype=np.int64))
     unit = PrivacyUnit("person", 3, "add_remove", "person")
     answers = []
     for mine in ([], [(0, 0)] * 3):

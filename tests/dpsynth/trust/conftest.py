@@ -124,6 +124,7 @@ def evidence() -> dict[str, Any]:
         "schema": {"domain_provenance": ["declared"], "digest": "0" * 64},
         "audits": {
             "tier": "standard",
+            "rows": {"trained": 9990, "seen": 9990},
             "alpha": 0.01,
             "verdict": "NOT_FALSIFIED",
             "requested": ["membership"],
