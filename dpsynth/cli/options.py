@@ -50,7 +50,12 @@ PolicyName = Annotated[
 Synthesizer = Annotated[str, typer.Option("--synthesizer", metavar="NAME", help="auto, or a synthesizer by name.")]
 Rows = Annotated[
     int | None,
-    typer.Option("--rows", min=1, metavar="N", help="Synthetic rows. Default: the schema's dp:rows, else a noisy count."),
+    typer.Option(
+        "--rows",
+        min=1,
+        metavar="N",
+        help="Synthetic rows. Default: the schema's dp:rows, else a noisy count; of a release at most a million.",
+    ),
 ]
 LedgerPath = Annotated[
     str | None,

@@ -30,7 +30,7 @@ from dpsynth.marginals import Clique, CodedTable, Counts, Domain
 from dpsynth.privacy import AuditTables, Cohort, PrivacyBudget, PrivacyUnit, PrivateData, spark_records
 from dpsynth.privacy.unit import weighed_domain
 from dpsynth.schema import Field, Schema, Unit
-from dpsynth.sources import SparkSource, header, open_source
+from dpsynth.sources import SparkSource, header, open_source, spark_frame
 
 # PySpark leaves sockets to the garbage collector.
 pytestmark = [
@@ -346,3 +346,19 @@ def test_a_model_is_fitted_on_records_that_stay_on_the_cluster(spark: Any, tmp_p
     source = f"spark:{tmp_path / 't.parquet'}"
     made = pipeline.synthesize(source, schema=_schema("keyed"), epsilon=5.0, delta=1e-6, rows=50, seed=1, synthesizer="independent")
     assert len(made.table) == 50
+
+
+def test_a_release_is_made_and_audited_without_the_table_on_this_machine(
+    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dpsynth import pipeline
+
+    pq.write_table(_table(), tmp_path / "t.parquet")
+    monkeypatch.setattr(pipeline, "_cohort", lambda schema: COHORT)
+    monkeypatch.setattr(spark_frame, "_batches", lambda frame, columns: pytest.fail("the table was streamed to this machine"))
+    done = pipeline.release(
+        f"spark:{tmp_path / 't.parquet'}", schema=_schema("person"), policy="demo-health", out=tmp_path / "b", epsilon=5.0, delta=1e-6,
+        rows=600, synthesizer="independent", tier="smoke",
+    )  # fmt: skip
+    rows = json.loads((done.bundle.internal / "evidence.json").read_text())["audits"]["rows"]
+    assert 200 < rows["seen"] < rows["trained"]
