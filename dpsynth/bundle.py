@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -141,8 +141,13 @@ class BundleWriter:
         self.write_internal(COMMITMENT, json.dumps({"key": key.hex(), "files": files}, indent=1) + "\n")
         return commitment(key, files)
 
-    def refuse(self) -> None:
-        """Make this the bundle of a refused release: what was written to ``public/`` goes, and nothing can be added."""
+    def refuse(self, *, keep: Iterable[str] = ()) -> None:
+        """Make this the bundle of a refused release: what was written to ``public/`` goes, and nothing can be added.
+
+        The public files named by ``keep`` move to ``internal/``.
+        """
+        for name in keep:
+            self.public_path(name).rename(self.internal_path(name))
         shutil.rmtree(self._draft / "public", ignore_errors=True)
         self._refused = True
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpsynth import bundle as bundles
 from dpsynth import certificate, companions, evidence
+from dpsynth.dossier import Dossier
 from dpsynth.errors import ConfigError, InputError
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
 from dpsynth.privacy.ledger import MAX_ATTEMPTS, Ledger, Reservation
@@ -59,6 +60,7 @@ class ReleaseOutcome:
     synthesizer: str
     n_rows: int
     seconds: Mapping[str, float]
+    sign_off: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -222,13 +224,10 @@ def release(
             decision = policies.evaluate(document, rules, waivers=waivers, now=facts.created)
             account.commit(decision.verdict)
         with step("write"):
-            _write_internal(writer, document, decision, schema, rules, fitted.transcript, waivers, seed)
-            if decision.permitted:
-                _publish(writer, document, decision, schema, said_by_people, signing_key, role, supersedes)
-            else:
-                writer.refuse()
+            dossier = Dossier(document, schema, rules, fitted.transcript, seed, said_by_people, supersedes)
+            dossier.write(writer, decision, waivers, signing_key, role)
             bundle = writer.finish()
-    return ReleaseOutcome(decision, bundle, float(epsilon), float(delta), schema.unit.name, recipe.name, len(table), step.seconds)
+    return ReleaseOutcome(decision, bundle, float(epsilon), float(delta), schema.unit.name, recipe.name, len(table), step.seconds, sign_off)
 
 
 @dataclass(frozen=True)
@@ -566,77 +565,3 @@ def _write_tables(table: pd.DataFrame, writer: bundles.BundleWriter) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(arrow, writer.public_path("synthetic.parquet"), compression="zstd")
     table.to_csv(writer.public_path("synthetic.csv"), index=False)
-
-
-def _write_internal(
-    writer: bundles.BundleWriter,
-    document: Mapping[str, Any],
-    decision: Decision,
-    schema: Schema,
-    rules: Any,
-    transcript: Mapping[str, Any],
-    waivers: Sequence[Waiver],
-    seed: int,
-) -> None:
-    import policies
-    import reports
-
-    decided = decision.to_dict()
-    writer.write_internal("evidence.json", _json(document))
-    writer.write_internal("decision.json", _json(decided))
-    writer.write_internal("policy.json", _json(policies.effective(rules)))
-    writer.write_internal("transcript.json", _json(transcript))
-    writer.write_internal("results.sarif", policies.render(decision, "sarif"))
-    writer.write_internal("results.junit.xml", policies.render(decision, "junit"))
-    writer.write_internal("report.html", reports.render(document, decided, audience="reviewer"))
-    writer.write_internal("provenance.json", _json({"seed": seed, "environment": document["environment"]}))
-    if decision.permitted:
-        declared = schema.to_dict()
-        writer.write_internal("anonymization-report.md", companions.anonymization_report(document, decided, declared))
-        writer.write_internal("expert-determination.md", companions.expert_determination(document, decided, declared))
-    if waivers:
-        given = [{name: value for name, value in vars(waiver).items() if value is not None} for waiver in waivers]
-        writer.write_internal("waivers.json", _json({"$schema": "dpsynth.waivers/1", "waivers": given}))
-
-
-def _publish(
-    writer: bundles.BundleWriter,
-    document: Mapping[str, Any],
-    decision: Decision,
-    schema: Schema,
-    about: companions.About,
-    signing_key: certificate.SigningKey | None,
-    role: str,
-    supersedes: str | None,
-) -> None:
-    """The public folder: tables are there already; the rest is cut from the certificate's predicate."""
-    import reports
-
-    decided = decision.to_dict()
-    commitment = writer.commit_internal()
-    said = certificate.predicate(document, decided, internal_commitment=commitment, supersedes=supersedes)
-    resources = {}
-    for name in ("synthetic.parquet", "synthetic.csv"):
-        path = writer.public_path(name)
-        resources[name] = (path.stat().st_size, bundles.sha256_of(path))
-    declared = schema.to_dict()
-    public = {
-        "datapackage.json": _json(companions.datapackage(declared, said, resources, about)),
-        "croissant.json": _json(companions.croissant(declared, said, resources, about)),
-        "DATASHEET.md": companions.datasheet(declared, said, about, relations=[relation.text for relation in schema.relations]),
-        "deployment.yaml": companions.deployment(declared, said, about),
-        "VERIFY.md": companions.VERIFY_TEXT,
-    }
-    attested = {"predicateType": certificate.PREDICATE_TYPE, "predicate": said, "subject": []}
-    public["report.html"] = reports.render(document, decided, attested, audience="public")
-    public["README.md"] = companions.readme(said, [*resources, *public])
-    for name, text in public.items():
-        writer.write_public(name, text)
-    files = writer.seal()
-    statement = certificate.build(document, decided, files, internal_commitment=commitment, supersedes=supersedes)
-    for name, content in certificate.envelopes(statement, signing_key, role).items():
-        writer.write_public(name, content)
-
-
-def _json(document: Any) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"

@@ -28,6 +28,8 @@ def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hint
     if as_json:
         emit({**outcome.to_dict(), "decision": outcome.decision.to_dict(disclosure.value)})
         return outcome.exit_code
+    from dpsynth.dossier import WITHHELD
+
     bundle = outcome.bundle
     rows = [
         (
@@ -44,10 +46,22 @@ def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hint
         ]
     else:
         rows.append(("to hand out", "nothing: no public bundle was made"))
+        if (bundle.internal / WITHHELD).is_file():
+            rows += [
+                ("table", f"sha256 {outcome.decision.release['sha256']}, kept in internal/"),
+                ("with a waiver", f"dpsynth publish {bundle.root} --waivers FILE"),
+            ]
     rows += [("full report", f"{bundle.internal / 'report.html'}  (internal: holds figures of real records)"), *hints]
     title, style = banner(outcome.decision)
     panel(title, rows, style=style, body=reasons(outcome.decision))
     return outcome.exit_code
+
+
+def to_sign(outcome: ReleaseOutcome) -> list[tuple[str, str]]:
+    """One row per signature that a permitted release still waits for."""
+    if not outcome.decision.permitted:
+        return []
+    return [("sign first", f"dpsynth sign {outcome.bundle.root} --role {role} --key FILE") for role in outcome.sign_off]
 
 
 def banner(decision: Any) -> tuple[str, str]:

@@ -119,8 +119,7 @@ def command(
             cache=not no_cache,
             progress=progress,
         )
-    to_sign = [("sign first", f"dpsynth sign {out} --role {name} --key FILE") for name in dict.fromkeys(sign_off or [])]
-    return outcome.show(result, as_json=as_json, disclosure=disclosure, hints=to_sign if result.decision.permitted else ())
+    return outcome.show(result, as_json=as_json, disclosure=disclosure, hints=outcome.to_sign(result))
 
 
 def _approvals(given: list[str]) -> tuple[dict[str, str], ...]:

@@ -66,6 +66,12 @@ class About:
             known["publisher"] = tuple(known["publisher"])
         return cls(**known)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What was said, as the file it could be read from."""
+        said = {key: value for key, value in vars(self).items() if value}
+        said |= {"publisher": list(self.publisher)} if self.publisher else {}
+        return {"$schema": "dpsynth.about/1", **said, **({"answers": dict(self.answers)} if self.answers else {})}
+
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = dict(pairs)

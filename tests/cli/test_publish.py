@@ -1,0 +1,189 @@
+"""A refused release leaves under a waiver: the table that was attacked, certified, with nothing read or charged anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpsynth.bundle import sha256_of
+from dpsynth.privacy.ledger import Ledger
+from tests.cli.conftest import CANARY, Result, Run, schema_document, table_text
+from tests.cli.test_release import PRICE, _policy, _spoken
+
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "visits.csv").write_text(table_text(600, seed=0), encoding="utf-8")
+    (folder / "visits.schema.json").write_text(json.dumps(schema_document()), encoding="utf-8")
+    _policy(folder, "strict", 0.5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refusal(desk: Path) -> Result:
+    """What the refused release printed; it lies in desk/refused."""
+    return _spoken([
+        "release", str(desk / "visits.csv"), "--schema", str(desk / "visits.schema.json"), *PRICE, "--policy", str(desk / "strict.json"),
+        "--synthesizer", "independent", "--tier", "smoke", "--out", str(desk / "refused"), "--ledger", str(desk / "l.ledger"),
+        "--sign-off", "data-owner",
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def refused(desk: Path, refusal: Result, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    assert refusal.code == 1
+    return Path(shutil.copytree(desk / "refused", tmp_path / "refused"))
+
+
+def _waivers(bundle: Path, **changes: Any) -> Path:
+    waiver = {
+        "id": "W-1",
+        "rule": "TST-001",
+        "subject_sha256": sha256_of(bundle / "internal" / "synthetic.parquet"),
+        "reason": "agreed once",
+        "max_value": 2.0,
+        "requested_by": "Ana Lima",
+        "approved_by": ["Bo Chen", "Cy Diaz"],
+        "created": TODAY.isoformat(),
+        "expires": (TODAY + timedelta(days=20)).isoformat(),
+        **changes,
+    }
+    path = bundle.parent / "waivers.json"
+    path.write_text(json.dumps({"$schema": "dpsynth.waivers/1", "waivers": [waiver]}), encoding="utf-8")
+    return path
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_refusal_says_what_a_waiver_would_name(refusal: Result, refused: Path) -> None:
+    assert sha256_of(refused / "internal" / "synthetic.parquet") in refusal.out
+    assert "dpsynth publish" in refusal.out and "sign first" not in refusal.out
+    for name in ("synthetic.parquet", "synthetic.csv", "withheld.json"):
+        assert (refused / "internal" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_waiver_lets_the_very_table_out(run: Run, desk: Path, refused: Path) -> None:
+    tables = {name: sha256_of(refused / "internal" / name) for name in ("synthetic.parquet", "synthetic.csv")}
+    evidence = sha256_of(refused / "internal" / "evidence.json")
+    before = Ledger.open(desk / "l.ledger", create=False).head
+
+    done = run("publish", refused, "--waivers", _waivers(refused))
+
+    assert done.code == 0, done.err
+    assert "RELEASE PERMITTED" in done.out and "~ waived" in done.out
+    assert "sign first" in done.out and "--role data-owner" in done.out
+    assert {name: sha256_of(refused / "public" / name) for name in tables} == tables
+    assert sha256_of(refused / "internal" / "evidence.json") == evidence
+    assert Ledger.open(desk / "l.ledger", create=False).head == before
+    assert json.loads((refused / "internal" / "first-decision.json").read_text())["verdict"] == "denied"
+    assert not (refused / "internal" / "synthetic.parquet").exists()
+    assert [path.name for path in refused.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()] == []
+    # The signature that the release asked for is still asked for.
+    assert run("verify", refused).code == 5
+    pytest.importorskip("cryptography")
+    assert run("keygen", refused.parent / "k").code == 0
+    assert run("sign", refused, "--role", "data-owner", "--key", refused.parent / "k").code == 0
+    report = run("verify", refused, "--key", f"data-owner={refused.parent / 'k.pub'}", "--json").json
+    assert (report["authentic"], report["internal"]) == (True, "rederived")
+    assert [(use["id"], use["rule"]) for use in report["statement"]["predicate"]["waivers"]] == [("W-1", "TST-001")]
+    assert "W-1" in (refused / "public" / "report.html").read_text(encoding="utf-8")
+    assert run("ledger", "verify", "--ledger", desk / "l.ledger", "--against", refused).code == 0
+    assert run("publish", refused, "--waivers", _waivers_of(refused)).code == 2  # it is out
+
+
+def _waivers_of(bundle: Path) -> Path:
+    return bundle.parent / "waivers.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"max_value": 1.9}, "beyond its max_value"),
+        ({"subject_sha256": "a" * 64}, "another table"),
+        ({"expires": (TODAY - timedelta(days=1)).isoformat(), "created": "2026-01-01"}, "expired"),
+        ({"approved_by": ["ana lima", "Bo Chen"]}, "also approved it"),
+        ({"rule": "CORE-001"}, "not needed"),
+    ],
+)
+def test_a_waiver_that_does_not_count_changes_nothing(run: Run, refused: Path, changes: dict[str, Any], why: str) -> None:
+    before = _digests(refused)
+    done = run("publish", refused, "--waivers", _waivers(refused, **changes), "--json")
+    assert done.code == 1
+    assert why in done.out
+    assert _digests(refused) == before
+
+
+def _swap_table(internal: Path) -> None:
+    (internal / "synthetic.csv").write_text("age,sex,visits\n1,f,1\n", encoding="utf-8")
+
+
+def _edit(name: str, path: str, value: Any) -> Callable[[Path], None]:
+    def change(internal: Path) -> None:
+        document = json.loads((internal / name).read_text(encoding="utf-8"))
+        *parents, last = path.split(".")
+        node = document
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+        (internal / name).write_text(json.dumps(document), encoding="utf-8")
+
+    return change
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], int, str]] = {
+    "another table": (_swap_table, 5, "synthetic.csv is not the table that was refused"),
+    "evidence of another table": (_edit("evidence.json", "release.sha256", "b" * 64), 5, "release.sha256 differs"),
+    "another schema": (_edit("withheld.json", "schema.dp:rows", 501), 5, "schema.digest differs"),
+    "a milder policy": (_edit("policy.json", "title", "another"), 5, "policy of the decision"),
+    "no table": (lambda internal: (internal / "synthetic.csv").unlink(), 2, "synthetic.csv is missing"),
+    "no evidence": (lambda internal: (internal / "evidence.json").unlink(), 2, "evidence.json cannot be read"),
+    "evidence that is not JSON": (lambda internal: (internal / "evidence.json").write_text("{"), 2, "is not JSON"),
+    "evidence that is a list": (
+        lambda internal: (internal / "evidence.json").write_text("[]"),
+        2,
+        "is not the bundle of a refused release",
+    ),
+    "nothing withheld": (lambda internal: (internal / "withheld.json").unlink(), 2, "has no table to publish"),
+    "another format": (_edit("withheld.json", "$schema", "dpsynth.withheld/2"), 2, "not in the format"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_changed_refusal_is_not_published(run: Run, refused: Path, name: str) -> None:
+    change, code, words = DAMAGE[name]
+    waivers = _waivers(refused)
+    change(refused / "internal")
+    done = run("publish", refused, "--waivers", waivers)
+    assert done.code == code, done.out + done.err
+    assert words in done.err
+    assert not (refused / "public").exists()
+
+
+def test_a_folder_that_is_no_bundle(run: Run, refused: Path, tmp_path: Path) -> None:
+    done = run("publish", tmp_path, "--waivers", _waivers(refused))
+    assert done.code == 2 and "is not a bundle" in done.err
+
+
+def test_a_table_that_no_waiver_can_let_out_is_not_kept(run: Run, desk: Path, refused: Path, tmp_path: Path) -> None:
+    document = json.loads((desk / "strict.json").read_text(encoding="utf-8"))
+    (tmp_path / "never.json").write_text(json.dumps({**document, "waivers": {"non_waivable": ["TST-001"]}}), encoding="utf-8")
+    done = run(
+        "release", desk / "visits.csv", "--schema", desk / "visits.schema.json", *PRICE, "--policy", tmp_path / "never.json",
+        "--synthesizer", "independent", "--tier", "smoke", "--out", tmp_path / "never",
+    )  # fmt: skip
+    assert done.code == 1 and "dpsynth publish" not in done.out
+    assert not {path.name for path in (tmp_path / "never" / "internal").iterdir()} & {"synthetic.parquet", "synthetic.csv", "withheld.json"}
+    again = run("publish", tmp_path / "never", "--waivers", _waivers(refused))
+    assert again.code == 2 and "takes no waiver" in again.err
