@@ -133,7 +133,7 @@ class Domain:
         clique = tuple(name for name in self.names if name in wanted)
         if len(clique) != len(wanted):
             missing = sorted(wanted - set(clique))
-            raise ConfigError(f"columns {missing} are not in the domain")
+            raise ConfigError(f"column {missing[0]!r} is not in the domain; it has {', '.join(self.names)}")
         return clique
 
 

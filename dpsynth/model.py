@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.errors import ConfigError, InputError
+from dpsynth.level_labels import Label, level_labels
 from dpsynth.marginals import Attribute, CodedTable, Codes, Domain, Measurement, Recoding, code_dtype
 from dpsynth.persons import Persons, draw, longitudinal, rows_per_unit
 from dpsynth.pgm.beliefs import Beliefs
@@ -41,11 +43,24 @@ FORMAT = "dpsynth.model/1"
 
 @dataclass(frozen=True)
 class MarginalEstimate:
-    """Estimated counts over ``columns`` and a standard error for each cell (of the measurement noise; model error is not in it)."""
+    """Estimated counts over ``columns`` and a standard error for each cell (of the measurement noise; model error is not in it).
+
+    ``values`` and ``standard_error`` have an axis per column; ``labels`` say what its levels stand for. The unit is a row of the training
+    table, or a person where persons weigh one.
+    """
 
     columns: tuple[str, ...]
     values: npt.NDArray[np.float64]
     standard_error: npt.NDArray[np.float64]
+    labels: tuple[tuple[Label, ...], ...]
+
+    def table(self) -> pd.DataFrame:
+        """The same as a table: a row per cell, with its levels, ``count`` and ``standard_error``. Missing is None."""
+        import pandas as pd
+
+        cells = list(product(*self.labels))
+        levels = {name: pd.Series([cell[i] for cell in cells], dtype=object) for i, name in enumerate(self.columns)}
+        return pd.DataFrame({**levels, "count": self.values.ravel(), "standard_error": self.standard_error.ravel()})
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,12 @@ class SyntheticModel:
     within: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     encoder: Encoder | None = None
     refinement: Refinement | None = None
+
+    def __repr__(self) -> str:
+        budget = self.transcript.get("budget", {})
+        price = f"epsilon {budget['epsilon']:g}, delta {budget['delta']}, " if {"epsilon", "delta"} <= budget.keys() else ""
+        counted = "units" if self.domain.unit_axes else "rows"
+        return f"SyntheticModel({self.synthesizer}, {len(self.domain)} columns, {price}about {max(1, round(self.total))} {counted})"
 
     @cached_property
     def model_domain(self) -> Domain:
@@ -214,12 +235,13 @@ class SyntheticModel:
         mass, count = np.bincount(levels, weights=share), np.bincount(levels)
         return np.where(mass[levels] > 0.0, share / np.where(mass[levels] > 0.0, mass[levels], 1.0), 1.0 / count[levels])
 
-    def marginal(self, columns: Sequence[str]) -> MarginalEstimate:
-        """Counts over ``columns``, in that order, with a standard error for each."""
-        names = tuple(columns)
+    def marginal(self, columns: str | Sequence[str]) -> MarginalEstimate:
+        """Counts over ``columns``, in that order, with a standard error for each; ``.table()`` of it is for people."""
+        names = (columns,) if isinstance(columns, str) else tuple(columns)
         values = self._full_marginal(names)
         merged = {name: Merged(self.recoding.levels[name], self.shares_within(name)) for name in names if name in self.recoding.levels}
-        return MarginalEstimate(names, values, standard_errors(names, values, self.domain, self.measurements, merged))
+        labels = tuple(level_labels(self.domain[name], self.encoder) for name in names)
+        return MarginalEstimate(names, values, standard_errors(names, values, self.domain, self.measurements, merged), labels)
 
     def explain(self) -> list[dict[str, Any]]:
         """What was measured, and how noisily: one entry per measurement, strongest first."""

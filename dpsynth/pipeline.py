@@ -420,8 +420,9 @@ def _recipe(
         return recipe
     if not isinstance(recipe, Adaptive | Aim):
         raise ConfigError(f"target={target!r} goes with synthesizer auto, adaptive or aim, not {recipe.name!r}")
-    if target not in {f.name for f in schema.modelled} - set(schema.derived):
-        raise ConfigError(f"target={target!r} must be a column of the schema that is modelled")
+    modelled = [f.name for f in schema.modelled if f.name not in schema.derived]
+    if target not in modelled:
+        raise ConfigError(f"target={target!r} must be a modelled column of the schema: {', '.join(modelled)}")
     return replace(recipe, target=target)
 
 

@@ -31,6 +31,8 @@ Balance = str | Sequence[str] | Mapping[str, "str | Mapping[str, float]"]
 UNIFORM = "uniform"
 _MOST_ROUNDS = 200
 _CLOSE = 1e-9
+# Of a longer list an error shows the beginning.
+_LISTED = 12
 _TEXT = re.compile(r"(?P<name>.+?)\s*(?P<sign><=|>=|<|>|=)\s*(?P<value>.*)", re.DOTALL)
 _BOUNDS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclusiveMaximum"}
 
@@ -218,8 +220,17 @@ def condition_of(encoder: Encoder, name: str, said: Any) -> Condition:
 def _code(encoder: Encoder, declared: Field, value: Any) -> int:
     code = encoder.level_of(declared.name, value)
     if code is None:
-        raise ConfigError(f"where {declared.name!r}: that value is not in the declared domain of the column")
+        raise ConfigError(f"where {declared.name!r}: that value is not in the declared domain of the column{_declared_domain(declared)}")
     return code
+
+
+def _declared_domain(declared: Field) -> str:
+    """What a caller may ask for; a schema is public."""
+    if declared.has_bounds:
+        counted = declared.counted
+        return "" if counted.minimum is None else f", from {counted.minimum} to {counted.maximum}"
+    more = len(declared.levels) - _LISTED
+    return f": {', '.join(declared.levels[:_LISTED])}" + (f" and {more} more" if more > 0 else "")
 
 
 def _parsed(declared: Field, said: Any) -> Condition:
@@ -227,7 +238,9 @@ def _parsed(declared: Field, said: Any) -> Condition:
     if isinstance(said, list):
         for value in said:
             if value is not None and not low <= _number(declared, value) <= high:
-                raise ConfigError(f"where {declared.name!r}: that value is not in the declared domain of the column")
+                raise ConfigError(
+                    f"where {declared.name!r}: that value is not in the declared domain of the column{_declared_domain(declared)}"
+                )
     try:
         return parse(declared, said, f"where {declared.name!r}")
     except SchemaError as error:
@@ -294,7 +307,9 @@ def _shares(encoder: Encoder, name: str, said: str | Mapping[str, float]) -> Flo
     for value, share in said.items():
         code = encoder.level_of(name, value)
         if code is None:
-            raise ConfigError(f"balance {name!r}: one of the values is not in the declared domain of the column")
+            raise ConfigError(
+                f"balance {name!r}: one of the values is not in the declared domain of the column{_declared_domain(declared)}"
+            )
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share < np.inf:
             raise ConfigError(f"balance {name!r}: a share must be a number >= 0")
         shares[code] += float(share)
