@@ -15,8 +15,6 @@ from dpsynth.synthesizers.one_way import rare_as_one, settled
 
 # Records above the noise count for one column in this many: the budget of the pairs is shared by about as many as there are columns.
 _SHARED_BY = 14.0
-# Up to this many levels for one bin all are kept: bins of one and of two levels lose much and save little.
-_NEARLY = 1.5
 
 
 def resolution(domain: Domain, x: float, limit: int) -> int:
@@ -52,7 +50,7 @@ def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int
 def _equal_mass(attribute: Attribute, mass: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64] | None:
     """Contiguous bins of about equal mass; the level for missing, if any, stays on its own."""
     size = attribute.size - attribute.nullable
-    if size <= _NEARLY * bins:
+    if size <= bins:
         return None
     cumulated = np.cumsum(mass[:size])
     whole = float(cumulated[-1])
