@@ -78,7 +78,9 @@ def caps_for(claim: Claim | None, *, coin: bool) -> Caps:
     if math.isfinite(claim.rho) and claim.rho > 0:
         rho = steps * steps * claim.rho
         grid = np.linspace(0.0, max(epsilon, rho + 8 * math.sqrt(rho)), 200)
-        points += zip(grid.tolist(), zcdp_delta(rho, grid).tolist(), strict=True)
+        # What rho does not cover; of two steps one may grow by e^epsilon, as above.
+        apart = claim.threshold_delta * (1.0 if steps == 1 else 1.0 + math.exp(min(claim.epsilon, 700.0)))
+        points += zip(grid.tolist(), np.minimum(1.0, zcdp_delta(rho, grid) + apart).tolist(), strict=True)
     points.sort()
     table = np.array(points)
     return Caps(table[:, 0], table[:, 1])

@@ -96,7 +96,7 @@ def lattice_slack(stddev: float) -> float:
 
 def event_mu(event: dict[str, Any]) -> float:
     """Gaussian-DP parameter that one transcript event declares for itself."""
-    if event["kind"] == "gaussian":
+    if event["kind"] in ("gaussian", "threshold"):
         return float(event["l2_sensitivity"]) / float(event["stddev"]) * lattice_slack(float(event["stddev"]))
     if event["kind"] == "exponential":
         return bounded_range_mu(float(event["epsilon"]))

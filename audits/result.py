@@ -36,7 +36,8 @@ class Claim:
     """The privacy guarantee under test.
 
     ``rho`` is zCDP, ``epsilon`` and ``delta`` the converted guarantee, ``neighbours`` is ``add_remove`` or ``replace_one``,
-    one ``unit`` contributes at most ``max_rows`` rows.
+    one ``unit`` contributes at most ``max_rows`` rows. ``threshold_delta`` is the part of ``delta`` that is paid for values found in the
+    records: ``rho`` holds but for events of that probability.
     """
 
     unit: str
@@ -45,6 +46,7 @@ class Claim:
     rho: float
     epsilon: float
     delta: float
+    threshold_delta: float = 0.0
 
     @property
     def mu(self) -> float:
@@ -54,11 +56,15 @@ class Claim:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of the claim, stamped into every result."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._facts(), sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as plain JSON, with its digest."""
-        return {**asdict(self), "digest": self.digest}
+        return {**self._facts(), "digest": self.digest}
+
+    def _facts(self) -> dict[str, Any]:
+        """A claim without a threshold has the digest it had before there were any."""
+        return {key: value for key, value in asdict(self).items() if value or key != "threshold_delta"}
 
 
 @dataclass(frozen=True)

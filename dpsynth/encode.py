@@ -23,6 +23,7 @@ from dpsynth.grids import Grid, bin_starts, grid_of, seconds_of, spike_starts
 from dpsynth.hierarchies import CLASSIFICATIONS, parents
 from dpsynth.in_order import in_order
 from dpsynth.inside_bins import place, steepness
+from dpsynth.lexicon import Lexicon
 from dpsynth.marginals import DECLARED, DP, ROW, UNIT, Attribute, CodedTable, Codes, Domain, code_dtype
 from dpsynth.schema import Field, Schema
 
@@ -188,6 +189,11 @@ class Encoder:
     @cached_property
     def grid_domain(self) -> Domain:
         """The public grid: one attribute per modelled column, a missing level last where the column is nullable."""
+        if self.schema.open:
+            raise ConfigError(
+                f"columns {', '.join(self.schema.open)} have no categories yet; they are found under the budget when a table is read "
+                "by PrivateData, or listed in the schema"
+            )
         return Domain(tuple(self._attribute(name, column.size, DECLARED) for name, column in self._columns.items()))
 
     @cached_property
@@ -195,7 +201,7 @@ class Encoder:
         """The bins. Needs every pending column to have edges."""
         if self.pending:
             raise ConfigError(f"columns {', '.join(self.pending)} have no bins yet; call with_edges first")
-        paid = set(self.edges)
+        paid = {*self.edges, *(declared.name for declared in self.schema.modelled if declared.open)}
         return Domain(tuple(self._attribute(name, len(starts), DP if name in paid else DECLARED) for name, starts in self._starts.items()))
 
     def _attribute(self, name: str, size: int, provenance: str) -> Attribute:
@@ -225,6 +231,23 @@ class Encoder:
     def pending(self) -> tuple[str, ...]:
         """Columns whose bins are still to be found under the budget."""
         return tuple(name for name, starts in self._declared_starts.items() if starts is None and name not in self.edges)
+
+    def open_domain(self, lexicons: Mapping[str, Lexicon]) -> Domain:
+        """`grid_domain` while the categories of open columns are the texts of their lexicons: as private as those."""
+        sizes = {name: lexicons[name].size - declared.nullable for name in lexicons for declared in [self.schema[name]]}
+        return Domain(tuple(self._attribute(name, sizes.get(name, column.size), DECLARED) for name, column in self._columns.items()))
+
+    def closed(self, found: Mapping[str, Iterable[str]]) -> Encoder:
+        """The encoder with categories for its open columns, as `Schema.closed` orders them."""
+        return replace(self, schema=self.schema.closed(found))
+
+    def codes_of(self, name: str, lexicon: Lexicon) -> Codes:
+        """The grid code of each code of the ``lexicon`` of a column that was open."""
+        import pyarrow as pa
+
+        column = self._columns[name]
+        named = pa.array([column.declared.other, *lexicon.texts, *([None] if lexicon.nullable else [])], pa.large_string())
+        return self._placed(column, column.encode(named))
 
     def with_edges(self, edges: Mapping[str, Iterable[int]]) -> Encoder:
         """The encoder with bins for pending columns: for each, the grid cells at which a new bin starts.
@@ -309,7 +332,12 @@ class Encoder:
         code = int(column.encode(pa.array([str(value)]))[0])
         return code if code >= 0 else None
 
-    def encode(self, batches: Iterable[pa.RecordBatch], memory: int = MEMORY) -> Encoded:
+    def lexicons(self) -> dict[str, Lexicon]:
+        """An empty lexicon for each open column."""
+        fields = [self.schema[name] for name in self.schema.open]
+        return {field.name: Lexicon(field.missing_values, str(field.other).strip(), field.nullable) for field in fields}
+
+    def encode(self, batches: Iterable[pa.RecordBatch], memory: int = MEMORY, lexicons: Mapping[str, Lexicon] | None = None) -> Encoded:
         """Read a stream of record batches into codes on the grid.
 
         Touches private data and spends nothing: only the kernel and code that stays internal may call it on a private
@@ -317,18 +345,21 @@ class Encoder:
         cell that does not parse or is not in the list goes to ``dp:other``, else to the missing level. Where there is
         neither, both go to ``dp:unseen``. Rows without a unit key are one unit together.
         Codes of more than ``memory`` bytes are kept in temporary files without a name.
+        The codes of open columns are those of ``lexicons``, which take in the texts of the stream.
         """
-        with CodeStore(self._stored_types, memory) as store:
-            for codes in in_order(self.encode_batch, batches):
-                store.append(codes)
+        held = lexicons or {}
+        types = self._stored_types(held)
+        with CodeStore(types, memory) as store:
+            for codes, texts in in_order(lambda batch: (self.encode_batch(batch), self._texts(batch, held)), batches):
+                store.append({**codes, **{name: held[name].code(*cells) for name, cells in texts.items()}})
             columns = store.finish()
         units = columns.pop(_UNITS, None)
         n_rows = len(next(iter(columns.values()))) if columns else 0
         return Encoded(columns, None if units is None else units.astype(np.int64, copy=False), n_rows)
 
-    @cached_property
-    def _stored_types(self) -> dict[str, npt.DTypeLike]:
-        types = {a.name: code_dtype(a.size) for a in self.grid_domain}
+    def _stored_types(self, lexicons: Mapping[str, Lexicon]) -> dict[str, npt.DTypeLike]:
+        domain = self.open_domain(lexicons) if lexicons else self.grid_domain
+        types: dict[str, npt.DTypeLike] = {a.name: np.uint32 if a.name in lexicons else code_dtype(a.size) for a in domain}
         return types if self.schema.unit.field is None else {**types, _UNITS: np.int64}
 
     def encode_batch(self, batch: pa.RecordBatch) -> dict[str, npt.NDArray[Any]]:
@@ -339,6 +370,7 @@ class Encoder:
             # An anchored column is the distance of two cells of the row, whatever bounds the anchor has.
             else self._encode_distance(column, batch)
             for name, column in self._columns.items()
+            if name not in self.schema.open
         }
         if self.schema.unit.field is not None:
             codes[_UNITS] = _number_units(self._unit_keys(_pick(batch, self.schema.unit.field)))
@@ -355,6 +387,18 @@ class Encoder:
         places, distinct = cells.distinct(array)
         codes: Codes = self._placed(column, column.encode(distinct))[places]
         return codes
+
+    def _texts(self, batch: pa.RecordBatch, names: Iterable[str]) -> dict[str, tuple[npt.NDArray[np.integer[Any]], pa.Array]]:
+        """Of each open column the distinct texts of a batch, and which of them each cell is."""
+        from dpsynth import cells
+
+        found = {}
+        for name in names:
+            array = _pick(batch, name)
+            cells.require_cells(name, self.schema[name].type, array.type)
+            places, distinct = cells.distinct(array) if cells.repeats(array.type, listed=True) else (np.arange(len(array)), array)
+            found[name] = (places, cells.texts(distinct))
+        return found
 
     def _encode_distance(self, column: _Ordered, batch: pa.RecordBatch) -> Codes:
         from dpsynth import cells

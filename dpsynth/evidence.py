@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 EVIDENCE_SCHEMA = "dpsynth.evidence/1"
 ACCOUNTANT = "sum of zCDP rho (adaptive filter); (epsilon, delta) by Canonne, Kamath and Steinke 2020, Proposition 12"
-_MECHANISMS = {"gaussian": "discrete Gaussian", "exponential": "exponential mechanism"}
+_MECHANISMS = {
+    "gaussian": "discrete Gaussian",
+    "exponential": "exponential mechanism",
+    "threshold": "discrete Gaussian with a threshold (categories)",
+}
 _RESOLUTION_ORDER = ("year", "month", "day", "hour", "minute", "second")
 _LIBRARIES = ("numpy", "opendp", "pandas", "pyarrow", "scikit-learn", "scipy", "anonymeter")
 
@@ -132,7 +136,7 @@ def _guarantee(transcript: Mapping[str, Any], claim: Claim, results: Mapping[str
         "epsilon": claim.epsilon,
         "delta": repr(claim.delta),
         "rho": claim.rho,
-        "epsilon_spent": epsilon_of(sum(event["rho"] for event in events), claim.delta),
+        "epsilon_spent": epsilon_of(sum(event["rho"] for event in events), claim.delta - claim.threshold_delta),
         "unit": claim.unit,
         "max_rows": claim.max_rows,
         "adjacency": f"{claim.neighbours}_unit" if claim.neighbours == "replace_one" else f"{claim.neighbours}_one_unit",

@@ -142,7 +142,7 @@ def release(
     step = _Stages(progress)
     # --- before any record
     schema = _schema(schema)
-    budget = PrivacyBudget(epsilon, delta)
+    budget = PrivacyBudget(epsilon, delta).with_open_columns(len(schema.open))
     rules = policies.load(policy)
     recipe = _recipe(synthesizer, schema, budget)
     if supersedes is not None:
@@ -172,6 +172,7 @@ def release(
                 )
             with step("synthesize"):
                 model = recipe.fit(private, progress)
+                schema = _closed(schema, model)
                 table, rows_source = _draw(model, schema, rows, seed, _RELEASED)
             parquet = writer.public_path("synthetic.parquet")
             _write_tables(table, writer)
@@ -180,7 +181,7 @@ def release(
             with step("audit"):
                 tables = _audit_tables(private, schema, parquet, others)
                 claim = _claim(schema, budget)
-                mechanism = toy_for(recipe, schema, budget)
+                mechanism = toy_for(recipe, schema.declared, budget)
                 code = audit_code(mechanism, tier=tier, cache=CodeAuditCache.of_user() if cache else None, progress=progress)
                 found = audits.run(
                     **tables,
@@ -275,7 +276,7 @@ def fit(
     ``target`` names a column whose relations matter most, such as what a model will be trained to predict (`Adaptive` and `Aim`).
     """
     schema = _schema(schema)
-    budget = PrivacyBudget(epsilon, delta)
+    budget = PrivacyBudget(epsilon, delta).with_open_columns(len(schema.open))
     recipe = _recipe(synthesizer, schema, budget, fast=fast, target=target)
     if rows is not None and rows < 1:
         raise ConfigError(f"rows={rows} must be >= 1")
@@ -287,7 +288,9 @@ def fit(
         with step("synthesize"):
             model = recipe.fit(private, progress)
         account.commit("ungated")
-    return Fitted(model, schema, rows or schema.rows or model.rows, secrets.randbits(32) if seed is None else seed, recipe.name)
+    return Fitted(
+        model, _closed(schema, model), rows or schema.rows or model.rows, secrets.randbits(32) if seed is None else seed, recipe.name
+    )
 
 
 def synthesize(
@@ -384,7 +387,8 @@ def _charged(
         schema.unit.name,
         budget.epsilon,
         budget.delta,
-        budget.rho,
+        # Approximate zCDP does not add up by rho alone: such a charge has none, and a cap composed by zCDP refuses it.
+        None if budget.threshold_delta else budget.rho,
         purpose=purpose,
         cap=cap,
         max_attempts=max_attempts,
@@ -399,6 +403,11 @@ def _charged(
 
 def _schema(schema: Schema | str | Path) -> Schema:
     return schema if isinstance(schema, Schema) else Schema.read(schema)
+
+
+def _closed(schema: Schema, model: SyntheticModel) -> Schema:
+    """The schema with the categories that the fit found for its open columns."""
+    return schema if model.encoder is None or not schema.open else model.encoder.schema
 
 
 def _recipe(
@@ -442,6 +451,7 @@ def _claim(schema: Schema, budget: PrivacyBudget) -> Claim:
         budget.rho,
         float(budget.epsilon),
         float(budget.delta),
+        float(budget.threshold_delta),
     )
 
 

@@ -42,6 +42,9 @@ WEIGHTS = (ROWS, PERSON) = ("rows", "person")
 LARGEST_PERSON = 10_000
 """Most rows of one person that can be modelled as a person's."""
 
+OTHER = "other"
+"""The category of what is too rare, where categories are found under the budget and ``dp:other`` names none."""
+
 MAX_LEVELS = 65_535
 """Most cells of one column, so that codes and a missing level fit in 16 bits."""
 
@@ -96,6 +99,8 @@ class Field:
     ``pattern``: how the keys of an identifier look, ``#`` for a digit and ``?`` for a capital letter.
     ``spikes``: values that many rows have exactly; each is a bin of its own.
     ``anchor``: the date of the same row from which this date is counted; bounds, bins, spikes and ``unseen`` then count steps.
+    ``open``: the categories are found under the budget, and are None until then; ``minimum_count`` is the least noisy count of rows
+    (of units, where each weighs one) at which a value becomes one.
     """
 
     name: str
@@ -125,6 +130,8 @@ class Field:
     pattern: str | None = None
     hierarchy: str | tuple[tuple[str, str], ...] | None = None
     anchor: str | None = None
+    open: bool = False
+    minimum_count: int | None = None
 
     @cached_property
     def counted(self) -> Field:
@@ -159,6 +166,8 @@ class Field:
     def _check_identifier(self) -> None:
         unused = {
             "dp:hierarchy": self.hierarchy,
+            "dp:categories": self.open or None,
+            "dp:minimumCount": self.minimum_count,
             "categories": self.categories,
             "constraints.minimum": self.minimum,
             "constraints.maximum": self.maximum,
@@ -186,6 +195,10 @@ class Field:
             self._refuse(f'has dp:fake={self.fake!r}, which is for identifiers; set "dp:role": "identifier" or remove it')
         if self.area_population is not None and self.area_population < 0:
             self._refuse(f"has dp:areaPopulation={self.area_population}; it must be >= 0")
+        if self.open and self.type != "string":
+            self._refuse(f'has type={self.type} and dp:categories, which is for "type": "string"; remove it')
+        if self.minimum_count is not None and not self.open:
+            self._refuse('has dp:minimumCount, which goes with "dp:categories": "dp"; remove it')
         if self.hierarchy is not None and self.type != "string":
             self._refuse(f"has type={self.type} and dp:hierarchy, which is for categories; remove it")
         if self.pattern is not None:
@@ -215,8 +228,15 @@ class Field:
         if self.type == "boolean":
             self._check_boolean()
             return
+        if self.open:
+            self._check_open()
         if self.categories is None:
-            self._refuse('has no categories; list its public values, or set "dp:role": "identifier" to leave it out')
+            if self.open:
+                return
+            self._refuse(
+                'has no categories; list its public values, find them under the budget with "dp:categories": "dp", '
+                'or set "dp:role": "identifier" to leave it out'
+            )
         seen: set[str] = set()
         for category in self.categories:
             if category.strip() in seen:
@@ -233,6 +253,20 @@ class Field:
         for key, value in (("dp:other", self.other), ("dp:unseen", self.unseen)):
             if value is not None and value not in self.categories:
                 self._refuse(f"has {key}={value!r}, which must be one of its categories")
+
+    def _check_open(self) -> None:
+        if self.other is None:
+            self._refuse('has "dp:categories": "dp" and no dp:other; name the category of what is too rare, e.g. "other"')
+        if self.other.strip() in self._missing:
+            self._refuse(f"has dp:other={self.other!r}, which is also a missing value")
+        if self.minimum_count is not None and self.minimum_count < 1:
+            self._refuse(f"has dp:minimumCount={self.minimum_count}; it must be >= 1")
+        if self.ordered:
+            self._refuse('has "dp:categories": "dp" and an order, which values that nobody knows yet cannot have; remove one')
+        if self.labels is not None or isinstance(self.hierarchy, tuple):
+            self._refuse('has "dp:categories": "dp", so nothing can be said of single categories; remove the labels, or the groups')
+        if self.categories is None:
+            self._check_hierarchy(())
 
     def _check_hierarchy(self, categories: tuple[str, ...]) -> None:
         rule = self.hierarchy
@@ -384,6 +418,8 @@ class Field:
             "description": self.description or None,
             "format": self.format,
             "categories": self._categories_json(),
+            "dp:categories": DP if self.open else None,
+            "dp:minimumCount": self.minimum_count,
             "categoriesOrdered": True if self.ordered and self.categories is not None else None,
             "trueValues": list(self.true_values) if self.true_values != TRUE_VALUES else None,
             "falseValues": list(self.false_values) if self.false_values != FALSE_VALUES else None,
@@ -411,7 +447,7 @@ class Field:
 
     def _categories_json(self) -> list[Any] | None:
         known = CLASSIFICATIONS.get(self.hierarchy) if isinstance(self.hierarchy, str) else None
-        if known is not None and self.categories == known[0]() and self.labels is None:
+        if known is not None and not self.open and self.categories == known[0]() and self.labels is None:
             return None
         if self.categories is None or self.labels is None:
             return None if self.categories is None else list(self.categories)
@@ -522,9 +558,32 @@ class Schema:
         return tuple(field.name for field in self.fields if field.role != "identifier" or field.name == self.unit.field)
 
     @cached_property
+    def open(self) -> tuple[str, ...]:
+        """Columns whose categories are still to be found under the budget."""
+        return tuple(field.name for field in self.modelled if field.open and field.categories is None)
+
+    def closed(self, found: Mapping[str, Iterable[str]]) -> Schema:
+        """The schema with categories for its open columns: ``dp:other`` first, then what was ``found``, sorted.
+
+        The values must come from a differentially private release, or from a table that is public.
+        """
+        closed = {}
+        for name, values in found.items():
+            other = str(self[name].other)
+            closed[name] = replace(self[name], categories=(other, *sorted({value for value in values if value != other})))
+        return replace(self, fields=tuple(closed.get(field.name, field) for field in self.fields))
+
+    @cached_property
+    def declared(self) -> Schema:
+        """The schema as it was written: without the categories that were found."""
+        if not any(field.open and field.categories is not None for field in self.fields):
+            return self
+        return replace(self, fields=tuple(replace(field, categories=None) if field.open else field for field in self.fields))
+
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON of the schema."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+        """SHA-256 of the canonical JSON of the schema as it was written."""
+        return hashlib.sha256(json.dumps(self.declared.to_dict(), sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     @classmethod
     def read(cls, path: str | Path) -> Schema:
@@ -634,6 +693,13 @@ def _lint_field(field: Field) -> Iterable[str]:
     words = field.name.lower().replace("-", "_").split("_")
     if {"id", "ssn", "mrn", "email", "phone", "iban", "uuid", "name", "address"} & set(words) and field.categories is None:
         yield 'looks like an identifier by its name; if it is one, set "dp:role": "identifier"'
+    if field.open and field.categories is None:
+        yield (
+            "takes its categories from the records, by a differentially private choice; names of common values will be published, "
+            "so it must hold codes or kinds, never what somebody typed about a person"
+        )
+    elif field.open:
+        yield 'has categories and "dp:categories": "dp"; keep one: values that an earlier release found are public and can be listed'
     # A hierarchy groups rare ones by itself.
     if field.hierarchy is None and field.categories is not None and len(field.categories) > 500:
         yield f"has {len(field.categories)} categories; noise per category grows, so group rare ones"
@@ -696,6 +762,8 @@ def _shape_message(data: Mapping[str, Any], error: Any) -> str:
         return f"{where} has no {inside + absent}"
     if error.validator == "enum":
         return f"{where} has {key}={value!r}; it must be one of {', '.join(map(str, error.validator_value))}"
+    if error.validator == "const":
+        return f"{where} has {key}={value!r}; it must be {error.validator_value!r}"
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         return f"{where} has {key or 'a value'} of type {_kind(value)}; it must be {' or '.join(wanted)}"
@@ -730,7 +798,8 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
     elif "dp:offset" in item:
         raise SchemaError(f'field {name!r} has dp:offset without dp:anchor; name the date it is counted from, e.g. "dp:anchor": "admitted"')
     hierarchy = item.get("dp:hierarchy")
-    if isinstance(hierarchy, str) and hierarchy in CLASSIFICATIONS and "categories" not in item:
+    found = item.get("dp:categories") == DP
+    if isinstance(hierarchy, str) and hierarchy in CLASSIFICATIONS and "categories" not in item and not found:
         item = {**item, "categories": list(CLASSIFICATIONS[hierarchy][0]())}
     categories = [c if isinstance(c, Mapping) else {"value": c} for c in item["categories"]] if "categories" in item else None
     labelled = categories is not None and any("label" in c for c in categories)
@@ -747,7 +816,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
     if kind == "boolean" and listed:
         raise SchemaError(f"field {name!r} has type=boolean, which is not ordered")
     bins = item.get("dp:bins")
-    other, unseen = item.get("dp:other"), item.get("dp:unseen")
+    other, unseen = item.get("dp:other", OTHER if found else None), item.get("dp:unseen")
     return Field(
         name=name,
         type=kind,
@@ -776,6 +845,8 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         static=item.get("dp:static", False),
         area_population=_whole(item.get("dp:areaPopulation")),
         anchor=anchor,
+        open=found,
+        minimum_count=_whole(item.get("dp:minimumCount")),
     )
 
 

@@ -53,8 +53,15 @@ class ToyMechanism:
     @property
     def claim(self) -> Claim:
         unit = self.schema.unit
+        budget = self.budget.with_open_columns(len(self.schema.open))
         return Claim(
-            unit.name, unit.max_rows, self.schema.neighbours, self.budget.rho, float(self.budget.epsilon), float(self.budget.delta)
+            unit.name,
+            unit.max_rows,
+            self.schema.neighbours,
+            budget.rho,
+            float(budget.epsilon),
+            float(budget.delta),
+            float(budget.threshold_delta),
         )
 
     @cached_property

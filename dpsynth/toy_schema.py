@@ -19,7 +19,7 @@ MOST_COLUMNS = 6
 MOST_LEVELS = 64
 # A caller's joint of more cells than this keeps as many in the toy: a mechanism that puts small tables into one model does not do so here.
 LARGE_JOINT = 400_000
-# Bins that a column is counted with while they are still to be found under the budget.
+# Bins, or categories, that a column is counted with while they are still to be found under the budget.
 _PENDING_BINS = 16
 
 # A column of every kind the encoder knows: nullable categories, a flag, narrow integers, a number with bins to be found under the budget.
@@ -74,6 +74,8 @@ def toy_schema(schema: Schema, keep: Collection[str] = ()) -> Schema:
 
 def cells(field: Field) -> int:
     """Levels of a column in the model, the one for missing included."""
+    if field.open:
+        return _PENDING_BINS + field.nullable
     if not field.has_bounds:
         return len(field.levels) + field.nullable
     starts = bin_starts(field, grid_of(field))
@@ -101,6 +103,7 @@ def _first_of_each_kind(fields: list[Field]) -> Iterator[Field]:
             field.unseen is None,
             field.ordered,
             field.static,
+            field.open,
             bins,
             field.format,
             field.resolution,

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audits.code.discrete_law import normal_scores
 from audits.code.games import Game, GameError, StageDraw, Trial
 from audits.code.power import least_factor
 from audits.code.recorder import Recorder, observe
-from audits.code.residuals import normal_scores
 from audits.code.toy import Toy
 from audits.profiles import gaussian_delta, zcdp_delta
 from audits.result import AuditError, AuditInput, AuditResult, Claim, Mechanism, Verdict
@@ -325,10 +325,11 @@ def _covers(process: ProfileProcess, profile: tuple[float, ...]) -> bool:
 
 def _claimed_profile(claim: Claim, trial: Trial) -> tuple[float, ...]:
     """delta of the claim's rho, or of the run's own Gaussian-DP composition where that is smaller and within rho."""
-    broad = zcdp_profile(claim.rho)
-    if trial.rho > claim.rho * (1.0 + 1e-7):
-        return broad
-    return tuple(min(pair) for pair in zip(broad, gaussian_profile(trial.declared), strict=True))
+    allowed = zcdp_profile(claim.rho)
+    if trial.rho <= claim.rho * (1.0 + 1e-7):
+        allowed = tuple(min(pair) for pair in zip(allowed, gaussian_profile(trial.declared), strict=True))
+    # Beside either stand the events that rho does not cover.
+    return tuple(min(1.0, delta + claim.threshold_delta) for delta in allowed)
 
 
 def _stage_process(draw: StageDraw) -> ProfileProcess:

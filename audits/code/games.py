@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from audits.code.recomposition import total_rho
-from audits.code.recorder import Call, Outcome, Recorder, Redraws, Replayer, no_redraws, observe
+from audits.code.recorder import RELEASES, Call, Outcome, Recorder, Redraws, Replayer, no_redraws, observe
 from audits.code.residuals import selection_log_probabilities
 from audits.code.toy import Pair, Toy, worst_case_pairs
 from audits.profiles import event_mu
@@ -96,12 +96,15 @@ class Game:
             raise GameError(f"the mechanism fails on a toy table ({outcome.error[0]})")
         if outcome.diverged:
             raise GameError("the replay asks for another sequence of releases")
-        if not any(call.kind in ("gaussian", "exponential") for call in outcome.calls):
+        if not any(call.kind in RELEASES for call in outcome.calls):
             raise GameError("the mechanism showed no release to the hook")
 
 
 def log_ratio(left: Call, right: Call, output: Any) -> float:
-    """log P(output | left) / P(output | right) for one release, under the declared law."""
+    """log P(output | left) / P(output | right) for one release, under the declared law.
+
+    0 for one that names values: the adversary does without it, and its cost is in ``declared`` all the same.
+    """
     if left.kind == "gaussian":
         y = np.asarray(output, dtype=np.float64)
         near, far = y - left.exact, y - right.exact

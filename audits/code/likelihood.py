@@ -140,7 +140,8 @@ def end_to_end_cap(claim: Claim, trials: Sequence[Trial]) -> Cap:
 
     def cap(fpr: float) -> float:
         allowed = float(zcdp_power(claim.rho, np.array([fpr]))[0])
-        return min(allowed, _gaussian_power(mu, fpr)) if within else allowed
+        # Beside both stand the events that rho does not cover.
+        return min(1.0, (min(allowed, _gaussian_power(mu, fpr)) if within else allowed) + claim.threshold_delta)
 
     return cap
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from audits.profiles import gaussian_epsilon, zcdp_epsilon
 from audits.result import AuditInput, AuditResult, Claim, Verdict
 
@@ -22,6 +24,7 @@ _NEIGHBOURS = ("add_remove", "replace_one")
 # What the rows of one unit count: one each, or one all together.
 _WEIGHTS = ("rows", "person")
 _SHOWN = 50
+_WIDE = 20_000.0
 
 
 class _Unpriced(Exception):
@@ -42,9 +45,14 @@ def recomposition(inp: AuditInput) -> AuditResult:
         return _result(claim, Verdict.INCONCLUSIVE, f"no {missing} was given", started)
     try:
         problems, rho, steps = _reprice(inp.transcript, claim)
+        apart = total_delta(inp.transcript["events"])
+        # What the thresholds cost is gone from delta before rho is converted.
+        delta = claim.delta - max(apart, claim.threshold_delta)
         if not claim.delta > 0.0:
             raise _Unpriced("the claim's delta is not above 0")
-        epsilon = zcdp_epsilon(rho, claim.delta)
+        if not delta > 0.0:
+            problems.append({"event": None, "check": "thresholds cost as much delta as is claimed, or more"})
+        epsilon = zcdp_epsilon(rho, delta) if delta > 0.0 else math.inf
     except _Unpriced as gap:
         return _result(claim, Verdict.INCONCLUSIVE, str(gap), started)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as failure:
@@ -53,7 +61,7 @@ def recomposition(inp: AuditInput) -> AuditResult:
         problems.append({"event": None, "check": "epsilon of the recomposed total exceeds the claim"})
     verdict = Verdict.VIOLATION if problems else Verdict.NOT_FALSIFIED
     reason = f"{len(problems)} inconsistencies; first: {problems[0]['check']}" if problems else "recomposes to at most the claim"
-    floor = gaussian_epsilon(math.sqrt(2.0 * rho), claim.delta) if rho > 0.0 else 0.0
+    floor = 0.0 if rho <= 0.0 else gaussian_epsilon(math.sqrt(2.0 * rho), delta) if delta > 0.0 else math.inf
     return AuditResult(
         name=NAME,
         verdict=verdict,
@@ -69,6 +77,7 @@ def recomposition(inp: AuditInput) -> AuditResult:
         details={
             "rho": rho,
             "claimed_rho": claim.rho,
+            "threshold_delta": apart,
             "claimed_epsilon": claim.epsilon,
             "epsilon_if_all_gaussian": floor,
             "by_stage": _by_stage(steps),
@@ -79,9 +88,12 @@ def recomposition(inp: AuditInput) -> AuditResult:
 
 
 def event_rho(event: Mapping[str, Any]) -> float:
-    """What one event costs: Delta^2/(2 sigma^2) for Gaussian noise, epsilon^2/8 for a bounded-range selection."""
+    """What one event costs: Delta^2/(2 sigma^2) for Gaussian noise, epsilon^2/8 for a bounded-range selection.
+
+    A threshold on noisy counts costs `event_delta` besides.
+    """
     kind = event.get("kind")
-    if kind == "gaussian":
+    if kind in ("gaussian", "threshold"):
         sensitivity, stddev = _number(event, "l2_sensitivity"), _number(event, "stddev")
         if stddev <= 0.0:
             return math.inf
@@ -91,6 +103,35 @@ def event_rho(event: Mapping[str, Any]) -> float:
     if kind in ("audit_read", "coins"):
         return 0.0
     raise _Unpriced("an event has a kind this audit cannot price")
+
+
+def event_delta(event: Mapping[str, Any]) -> float:
+    """The chance that a unit's own value passes a threshold: at most l0 values, each with at most linf in its count.
+
+    Summed from the discrete Gaussian itself; where it is so wide that this differs from the normal law in no digit that counts, from that.
+    """
+    if event.get("kind") != "threshold":
+        return 0.0
+    values, most = _number(event, "l0_sensitivity"), _number(event, "linf_sensitivity")
+    stddev, distance = _number(event, "stddev"), math.ceil(_number(event, "threshold") - most)
+    if stddev <= 0.0 or distance <= 0:
+        return 1.0
+    if stddev > _WIDE:
+        from scipy.special import ndtr
+
+        return min(1.0, values * float(ndtr(-(distance - 0.5) / stddev)))
+    places = distance + np.arange(math.ceil(40.0 * stddev) + 2, dtype=np.float64)
+    # The normaliser is at least stddev sqrt(2 pi): its other terms, by Poisson summation, are positive.
+    tail = float(np.exp(-0.5 * (places / stddev) ** 2).sum()) / (stddev * math.sqrt(2.0 * math.pi))
+    return min(1.0, values * tail)
+
+
+def total_delta(events: Sequence[Mapping[str, Any]]) -> float:
+    """Sum of the deltas that the events cost by their own facts, or declare where that is more."""
+    try:
+        return math.fsum(max(event_delta(event), _number(event, "delta")) for event in events if event.get("kind") == "threshold")
+    except _Unpriced:
+        return math.inf
 
 
 def total_rho(events: Sequence[Mapping[str, Any]]) -> float:
@@ -173,6 +214,7 @@ def _reprice(transcript: Mapping[str, Any], claim: Claim) -> tuple[list[dict[str
     spent: list[float] = []
     steps: list[tuple[str, float]] = []
     over = False
+    apart, set_aside = 0.0, min(claim.threshold_delta, float(transcript["budget"].get("threshold_delta", 0.0)))
     for position, event in enumerate(events):
 
         def problem(check: str, at: int = position, stage: object = event.get("stage")) -> None:
@@ -183,6 +225,10 @@ def _reprice(transcript: Mapping[str, Any], claim: Claim) -> tuple[list[dict[str
             problem("rho is less than the event's own noise and sensitivity cost")
         if event["kind"] == "gaussian":
             _check_gaussian(event, sizes, together, str(unit["neighbours"]), problem)
+        elif event["kind"] == "threshold":
+            apart += _check_threshold(event, transcript["domain"], together, unit, problem)
+            if apart > set_aside * (1.0 + _TOLERANCE):
+                problem("the deltas of thresholds pass what is set aside for them")
         elif event["kind"] == "exponential":
             if _number(event, "candidates") < 1 or _number(event, "score_sensitivity") <= 0:
                 problem("a selection needs candidates and a score sensitivity above 0")
@@ -251,6 +297,33 @@ def _check_gaussian(event: Mapping[str, Any], sizes: Mapping[str, int], max_rows
     for clique, shape in zip(event["cliques"], shapes, strict=True):
         if len(shape) != len(clique) or any(n > sizes[name] for n, name in zip(shape, clique, strict=True)):
             problem("a table is larger than its columns' domain")
+
+
+def _check_threshold(
+    event: Mapping[str, Any], domain: Sequence[Mapping[str, Any]], mass: int, unit: Mapping[str, Any], problem: Any
+) -> float:
+    """The delta of an event that names values, after a look at its sensitivities and at the column that it made."""
+    implied, declared = event_delta(event), _number(event, "delta")
+    if declared < implied * (1.0 - _TOLERANCE):
+        problem("delta is less than the chance that a unit's own value passes the threshold")
+    both = unit["neighbours"] == "replace_one"
+    most = mass * _number(event, "scale")
+    if _number(event, "l0_sensitivity") < int(unit["max_rows"]) * (2 if both else 1):
+        problem("l0_sensitivity is below the number of values that one unit can bring")
+    if _number(event, "linf_sensitivity") < most:
+        problem("linf_sensitivity is below what one unit can add to a value")
+    if _number(event, "l2_sensitivity") < most * (math.sqrt(2.0) if both else 1.0) * (1.0 - _TOLERANCE):
+        problem("l2_sensitivity is below what one unit can do to the counts of values")
+    named = [str(name) for clique in event["cliques"] for name in clique]
+    made = [item for item in domain if str(item["name"]) in named]
+    if len(named) != 1 or len(made) != len(named):
+        problem("a threshold names the values of one column of the domain")
+    elif made[0]["provenance"] != "dp":
+        problem("a column's values were found in the records, but its domain is not called dp")
+    # Beside the named values there are one for the rest and one for missing.
+    elif "selected" not in event or int(made[0]["size"]) > int(event["selected"]) + 2:
+        problem("a column has more levels than the threshold named")
+    return max(implied, declared)
 
 
 def _by_stage(steps: Sequence[tuple[str, float]]) -> dict[str, float]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audits.code import toy as toys
-from audits.code.recomposition import total_rho
-from audits.code.recorder import Call, Outcome, Recorder, Replayer, observe
+from audits.code.recomposition import total_delta, total_rho
+from audits.code.recorder import RELEASES, THRESHOLD, Call, Outcome, Recorder, Replayer, observe
 from audits.code.toy import Toy
 from audits.result import AuditInput, AuditResult, Mechanism, Verdict
 
@@ -116,7 +116,7 @@ def _audit_base(mechanism: Mechanism, base: _Base, tally: _Tally) -> None:
     if recorded.error is not None and base.label == "ordinary":
         tally.doubts.append(f"the mechanism fails on an ordinary toy table ({recorded.error[0]})")
         return
-    if recorded.error is not None and not any(call.kind in ("gaussian", "exponential") for call in recorded.calls):
+    if recorded.error is not None and not any(call.kind in RELEASES for call in recorded.calls):
         # No noise yet, and a chain of neighbours leads here from the ordinary table, which ran: some pair on it differs.
         tally.fail(base.label, _last_stage(recorded.calls), f"raises {recorded.error[0]} on this table and not on others")
         return
@@ -126,6 +126,8 @@ def _audit_base(mechanism: Mechanism, base: _Base, tally: _Tally) -> None:
     tally.releases += len(recorded.calls)
     if total_rho([call.event for call in recorded.calls]) > mechanism.claim.rho * (1.0 + 1e-7):
         tally.fail(base.label, "all", "the releases together cost more than the claim's rho")
+    if total_delta([call.event for call in recorded.calls]) > mechanism.claim.threshold_delta * (1.0 + 1e-7):
+        tally.fail(base.label, "all", "the releases of values together cost more delta than the claim sets aside")
     if recorded.written is not None and not _written_down(recorded):
         tally.fail(base.label, "all", "the transcript is not a list of what the hook saw")
     found = len(tally.failures)
@@ -148,11 +150,11 @@ def _audit_base(mechanism: Mechanism, base: _Base, tally: _Tally) -> None:
 
 def _written_down(outcome: Outcome) -> bool:
     """Whether the run's own transcript lists the releases that the hook saw, in their order; the outcome of a selection is extra."""
-    seen = [dict(call.event) for call in outcome.calls if call.kind in ("gaussian", "exponential")]
+    seen = [dict(call.event) for call in outcome.calls if call.kind in RELEASES]
     listed = [
         {key: value for key, value in event.items() if key != "selected"}
         for event in outcome.written or ()
-        if event.get("kind") in ("gaussian", "exponential")
+        if event.get("kind") in RELEASES
     ]
     return [json.dumps(event, sort_keys=True) for event in seen] == [json.dumps(event, sort_keys=True) for event in listed]
 
@@ -198,12 +200,20 @@ def _compare_call(label: str, ours: Call, theirs: Call, units: float, tally: _Ta
     for key in sorted(set(ours.event) | set(theirs.event)):
         if ours.event.get(key) != theirs.event.get(key):
             tally.fail(label, stage, f"the event's {key} depends on the records")
-    if ours.exact.shape != theirs.exact.shape:
+    if ours.kind == THRESHOLD and theirs.kind == THRESHOLD:
+        distances: Sequence[tuple[float | None, float]] = _distances(ours, theirs)
+    elif ours.exact.shape != theirs.exact.shape:
         tally.fail(label, stage, "the shape of the exact answer depends on the records")
         return
-    if ours.exact.dtype != theirs.exact.dtype:
-        tally.fail(label, stage, "the dtype of the exact answer depends on the records")
-    declared, distance = _distance(ours, theirs)
+    else:
+        if ours.exact.dtype != theirs.exact.dtype:
+            tally.fail(label, stage, "the dtype of the exact answer depends on the records")
+        distances = [_distance(ours, theirs)]
+    for declared, distance in distances:
+        _compare_distance(label, stage, declared, distance, units, tally)
+
+
+def _compare_distance(label: str, stage: str, declared: float | None, distance: float, units: float, tally: _Tally) -> None:
     if declared is None:
         if distance > 0.0:
             tally.fail(label, stage, "an answer that is said to need no sensitivity depends on the records")
@@ -217,6 +227,15 @@ def _compare_call(label: str, ours: Call, theirs: Call, units: float, tally: _Ta
     tally.reach[stage] = max(tally.reach.get(stage, 0.0), ratio / units)
     if not ratio <= units * (1.0 + _TOLERANCE):
         tally.fail(label, stage, f"the exact answer moves by {ratio / units:.3g} times the declared sensitivity")
+
+
+def _distances(ours: Call, theirs: Call) -> list[tuple[float, float]]:
+    """Of two tables' values and counts: how many counts differ, by how much at most, and their L2 distance; each after what is declared."""
+    left, right = ours.observed, theirs.observed
+    gaps = [abs(left.get(value, 0) - right.get(value, 0)) for value in {*left, *right}]
+    found = (sum(gap > 0 for gap in gaps), max(gaps, default=0), math.sqrt(sum(gap * gap for gap in gaps)))
+    keys = ("l0_sensitivity", "linf_sensitivity", "l2_sensitivity")
+    return [(float(ours.event.get(key, 0.0)), float(distance)) for key, distance in zip(keys, found, strict=True)]
 
 
 def _distance(ours: Call, theirs: Call) -> tuple[float | None, float]:

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audits.code.discrete_law import discrete_law, normal_scores
 from audits.code.power import least_factor
 from audits.code.recorder import Call, Recorder, observe
+from audits.code.thresholds import Named, named_values
 from audits.code.toy import Toy
 from audits.result import AuditInput, AuditResult, Mechanism, Verdict
 
@@ -72,6 +74,9 @@ def residual_calibration(inp: AuditInput) -> AuditResult:
     runs, failure = _record(mechanism, *_CELLS[inp.tier], inp.seed)
     if failure is not None:
         return _result(mechanism, inp.alpha, Verdict.INCONCLUSIVE, failure, started)
+    named = named_values(mechanism, runs, rng)
+    if broken := [values for values in named if values.broken is not None]:
+        return _result(mechanism, inp.alpha, Verdict.VIOLATION, f"{broken[0].stage} {broken[0].broken}", started)
     if not all(_is_integral(call) for run in runs for call in run if call.kind == "gaussian"):
         return _result(
             mechanism,
@@ -92,47 +97,12 @@ def residual_calibration(inp: AuditInput) -> AuditResult:
     cells = sum(len(noise.scores) for noise in noises)
     if cells < _LEAST_CELLS:
         return _result(mechanism, inp.alpha, Verdict.INCONCLUSIVE, f"only {cells} noisy cells; {_LEAST_CELLS} are needed", started)
-    return _judge(mechanism, inp.alpha, runs, noises, started)
+    return _judge(mechanism, inp.alpha, runs, noises, named, started)
 
 
 def scale_factor(cells: int, alpha: float, power: float = _POWER) -> float:
     """Smallest f such that noise f times too small fails the lower chi-square test at ``alpha`` with this ``power``."""
     return math.sqrt(_chi2_quantile(power, cells) / _chi2_quantile(alpha, cells))
-
-
-def normal_scores(residual: npt.NDArray[np.int64], stddev: float, rng: np.random.Generator) -> Array:
-    """Residuals as standard normal scores: exactly N(0, 1) if they are discrete Gaussian with this ``stddev``.
-
-    The randomised probability integral transform spreads each integer evenly over its own probability, so it needs no
-    large stddev.
-    """
-    from scipy.special import ndtri
-
-    magnitude = np.abs(residual)
-    mass, beyond = _law(magnitude, stddev)
-    # Upper tail of |r| with its own cell split at random, then the sign back: no precision is lost in either tail.
-    share = rng.random(residual.shape)
-    scores = -ndtri(np.clip(beyond + mass * share, 1e-300, 1.0 - 1e-16))
-    return np.asarray(np.where(residual < 0, -scores, scores), dtype=np.float64)
-
-
-def _law(magnitude: npt.NDArray[np.int64], stddev: float) -> tuple[Array, Array]:
-    """P(X = m) and P(X > m) of the discrete Gaussian, for m >= 0."""
-    from scipy.special import ndtr
-
-    if stddev > 50.0:
-        # Each integer's probability is its unit cell's under the continuous law up to a relative 1/(24 sigma^2).
-        upper, lower = ndtr(-(magnitude - 0.5) / stddev), ndtr(-(magnitude + 0.5) / stddev)
-        return np.asarray(upper - lower), np.asarray(lower)
-    reach = (
-        max(int(magnitude.max(initial=0)), math.ceil(40.0 * stddev)) + 2 if magnitude.max(initial=0) < 1e6 else math.ceil(40.0 * stddev) + 2
-    )
-    support = np.arange(reach + 1, dtype=np.float64)
-    weight = np.exp(-0.5 * (support / stddev) ** 2)
-    total = 2.0 * weight.sum() - weight[0]
-    tail = np.cumsum(weight[::-1])[::-1]
-    at = np.minimum(magnitude, reach - 1)
-    return np.asarray(weight[at] / total), np.asarray(tail[at + 1] / total)
 
 
 # --- recording
@@ -182,7 +152,7 @@ def _is_integral(call: Call) -> bool:
 def _standardise(call: Call, output: Any, run: int, position: int, rng: np.random.Generator, *, redrawn: bool) -> _Noise:
     stddev = float(call.event["stddev"])
     residual = (np.asarray(output, dtype=np.int64) - call.exact.astype(np.int64)).ravel()
-    mass, _ = _law(np.zeros(1, dtype=np.int64), stddev)
+    mass, _ = discrete_law(np.zeros(1, dtype=np.int64), stddev)
     scores = normal_scores(residual, stddev, rng)
     return _Noise(run, position, call.stage, scores, residual, call.exact.ravel() == 0, math.log(float(mass[0])), redrawn)
 
@@ -195,6 +165,7 @@ def _judge(
     alpha: float,
     runs: Sequence[Sequence[Call]],
     noises: Sequence[_Noise],
+    named: Sequence[Named],
     started: float,
 ) -> AuditResult:
     pooled = np.concatenate([noise.scores for noise in noises])
@@ -206,6 +177,7 @@ def _judge(
         others.append(_Test("exact zeros", stage, _too_many_zeros([n for n in noises if n.stage == stage])))
     others += _shape_tests(noises, pooled)
     others += _reuse_tests(noises)
+    others += [_Test("scale of values that are named", values.stage, _lower_chi2(values.scores)) for values in named if len(values.scores)]
     selections = _Selections.of(runs)
     if selections.laws:
         others.append(_Test("selection sharper than declared", "all stages", selections.tail(selections.total)))
@@ -245,6 +217,11 @@ def _judge(
             "selections": {"draws": sum(selections.counts), "detectable": selections.detectable(alpha * share)}
             if selections.laws
             else None,
+            "named_values": {
+                v.stage: {"cells": len(v.scores), "detectable": scale_factor(len(v.scores) // 2, alpha * share)}
+                for v in named
+                if len(v.scores)
+            },
             "tests": [{"test": t.name, "where": t.where, "p_value": t.p_value, "adjusted": p} for t, p in weighed],
         },
     )

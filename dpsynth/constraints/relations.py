@@ -278,6 +278,8 @@ def _field(name: Any, where: str, fields: Mapping[str, Field]) -> Field:
         raise SchemaError(f"{where} names {shown}, which is not a field; the schema has {', '.join(fields)}")
     if fields[name].role == "identifier":
         raise SchemaError(f"{where} names {name!r}, an identifier; identifiers are made up anew and take part in no relation")
+    if fields[name].open:
+        raise SchemaError(f'{where} names {name!r}, whose categories are found under the budget ("dp:categories"); list them instead')
     return fields[name]
 
 

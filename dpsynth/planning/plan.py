@@ -19,12 +19,17 @@ from dpsynth.planning.rules import RuleForecast, forecast
 from dpsynth.planning.spending import spending
 from dpsynth.privacy import PrivacyBudget, PrivacyUnit
 from dpsynth.privacy.bins import TARGET_BINS
+from dpsynth.privacy.noise import gaussian_stddev
+from dpsynth.privacy.thresholds import LEVELS_SHARE, threshold_for
 from dpsynth.schema import Schema
 from dpsynth.schema_tools.advice import advise
 from dpsynth.synthesizers import SYNTHESIZERS, Synthesizer, choose
 
 LADDER = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Epsilons that are shown beside the one that was asked for."""
+
+GUESSED_LEVELS = 64
+"""Categories that a column is planned with while they are still to be found under the budget."""
 
 _SMALLEST, _LARGEST = 1e-3, 100.0
 _STEPS = 40
@@ -137,28 +142,34 @@ def plan(
     if target_error is not None:
         epsilon = look.solve(target_error)
     assert epsilon is not None
-    budget = PrivacyBudget(epsilon, delta)
+    budget = look.budget(epsilon)
     chosen = look.at(budget)
     return Plan(
         schema=schema,
         delta=delta,
         rows=rows,
         chosen=chosen,
-        ladder=tuple(look.at(PrivacyBudget(step, delta)) for step in LADDER),
+        ladder=tuple(look.at(look.budget(step)) for step in LADDER),
         rivals=tuple(look.at(budget, SYNTHESIZERS[name]()) for name in SYNTHESIZERS if name != chosen.synthesizer),
         cells=_pair_cells(domain),
-        advice=(*_missing_columns(schema, header), *advise(schema), *_noise_advice(chosen, look.counted)),
+        advice=(
+            *_missing_columns(schema, header),
+            *advise(schema),
+            *_open_advice(schema, unit, budget),
+            *_noise_advice(chosen, look.counted),
+        ),
         rules=None if policy is None else forecast(policy, schema, domain, budget, ledger=ledger),
         solved_for=target_error,
     )
 
 
 def planned_domain(schema: Schema) -> tuple[Domain, frozenset[str]]:
-    """The columns as they will be counted; those whose bins are to be found under the budget get as many as the search aims at.
+    """The columns as they will be counted.
 
+    Those whose bins are to be found under the budget get as many as the search aims at, open columns `GUESSED_LEVELS` categories.
     Where units weigh one, the number of rows of a unit is a column too.
     """
-    encoder = Encoder(schema)
+    encoder = Encoder(schema.closed({name: map(str, range(GUESSED_LEVELS - 1)) for name in schema.open}))
     pending = encoder.pending
     edges = {}
     for name in pending:
@@ -168,7 +179,7 @@ def planned_domain(schema: Schema) -> tuple[Domain, frozenset[str]]:
     unit = schema.unit
     if unit.by_person:
         domain = Domain((*domain, Attribute(count_name(unit.name), unit.max_rows, ordered=True, scope=COUNT)))
-    return domain, frozenset(pending)
+    return domain, frozenset({*pending, *schema.open})
 
 
 @dataclass(frozen=True)
@@ -184,13 +195,25 @@ class _Look:
     delta: float
     synthesizer: str
 
+    def budget(self, epsilon: float) -> PrivacyBudget:
+        """The budget at ``epsilon``, with what open columns set aside."""
+        return PrivacyBudget(epsilon, self.delta).with_open_columns(len(self.schema.open))
+
+    def _rho(self, budget: PrivacyBudget) -> float:
+        """What is left of rho when the categories of open columns are found."""
+        return budget.rho * (1.0 - LEVELS_SHARE) if self.schema.open else budget.rho
+
+    @property
+    def _bins(self) -> int:
+        return len(self.found - set(self.schema.open))
+
     def at(self, budget: PrivacyBudget, recipe: Synthesizer | None = None) -> Outlook:
         recipe = recipe or self._recipe(budget)
-        spent = spending(recipe, self.domain, len(self.found), self.unit, budget.rho, self.counted)
+        spent = spending(recipe, self.domain, self._bins, self.unit, self._rho(budget), self.counted)
         errors = one_way_errors(self.domain, spent, self.counted)
         pairs = pair_errors(self.domain, spent.pairs, self.unit, self.counted) if spent.pairs else {}
         columns = tuple(ColumnPlan(a.name, a.size, a.name in self.found, spent.one_way[a.name], errors[a.name]) for a in self.domain)
-        x = self.counted * math.sqrt(2.0 * (budget.rho - spent.bins_rho)) / self.unit.mass
+        x = self.counted * math.sqrt(2.0 * (self._rho(budget) - spent.bins_rho)) / self.unit.mass
         noises = sorted(spent.pairs.stddev(self.unit, spent.pairs.shape(*pair)) for pair in pairs) if spent.pairs else []
         return Outlook(
             recipe.name,
@@ -222,8 +245,8 @@ class _Look:
         return float(f"{math.ceil(math.exp(high) / scale - 1e-9) * scale:.6g}")
 
     def _error(self, epsilon: float) -> float:
-        budget = PrivacyBudget(epsilon, self.delta)
-        spent = spending(self._recipe(budget), self.domain, len(self.found), self.unit, budget.rho, self.counted)
+        budget = self.budget(epsilon)
+        spent = spending(self._recipe(budget), self.domain, self._bins, self.unit, self._rho(budget), self.counted)
         return Error.mean(list(one_way_errors(self.domain, spent, self.counted).values())).even
 
     def _recipe(self, budget: PrivacyBudget) -> Synthesizer:
@@ -264,6 +287,22 @@ def _missing_columns(schema: Schema, header: Sequence[str] | None) -> list[str]:
     extra = len(set(header) - {f.name for f in schema.fields})
     said = [f"column {name!r} is in the schema but not in the table" for name in absent]
     return said + ([f"{extra} columns of the table are not in the schema; they will not be read"] if extra else [])
+
+
+def _open_advice(schema: Schema, unit: PrivacyUnit, budget: PrivacyBudget) -> list[str]:
+    """From how many records on a value of an open column is named."""
+    advice = []
+    for name in schema.open:
+        rho, delta = LEVELS_SHARE * budget.rho / len(schema.open), budget.threshold_delta / len(schema.open)
+        stddev = gaussian_stddev(unit.vector_sensitivity() * unit.grain, rho)
+        found = threshold_for(delta, stddev, unit.touched_values, unit.mass * unit.grain) / unit.grain
+        least = max(math.ceil(found), schema[name].minimum_count or 0)
+        whose = f"{unit.name}s" if unit.by_person else "rows"
+        advice.append(
+            f"field {name!r} names values from about {least} {whose} on (noise {stddev / unit.grain:.3g}); what is rarer becomes "
+            f"{schema[name].other!r}. It is planned with {GUESSED_LEVELS} categories, a guess"
+        )
+    return advice
 
 
 def _noise_advice(chosen: Outlook, rows: int) -> list[str]:

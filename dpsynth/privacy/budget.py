@@ -7,10 +7,13 @@ rhos is a valid filter (Feldman and Zrnic 2021; Whitehouse et al. 2023, Theorem 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dpsynth.errors import BudgetError, ConfigError
+
+THRESHOLD_DELTA_SHARE = 0.1
+"""Part of delta that is set aside where a schema has columns whose categories are found under the budget."""
 
 # The bisection result is shrunk by this factor so that float rounding can only lower the privacy loss we allow ourselves.
 _SAFETY = 1.0 - 1e-9
@@ -67,29 +70,46 @@ def epsilon_of(rho: float, delta: float) -> float:
 
 @dataclass(frozen=True)
 class PrivacyBudget:
-    """What one release may cost: (epsilon, delta)-DP for the schema's privacy unit. Neither has a default."""
+    """What one release may cost: (epsilon, delta)-DP for the schema's privacy unit. Neither has a default.
+
+    ``threshold_delta`` is the part of delta that is set aside for categories found in the records (`dpsynth.privacy.thresholds`);
+    only the rest converts rho. A mechanism that is rho-zCDP but for events of probability d in all is
+    (epsilon, d + d')-DP wherever rho-zCDP implies (epsilon, d')-DP: on the events nothing is promised, beside them everything.
+    """
 
     epsilon: float
     delta: float
+    threshold_delta: float = 0.0
 
     def __post_init__(self) -> None:
         if not (isinstance(self.epsilon, (int, float)) and 0.0 < self.epsilon < math.inf):
             raise ConfigError(f"epsilon={self.epsilon!r} must be > 0 and finite")
         if not (isinstance(self.delta, (int, float)) and 0.0 < self.delta < 1.0):
             raise ConfigError(f"delta={self.delta!r} must be > 0 and < 1; below 1/population, e.g. 1e-6")
+        if not 0.0 <= self.threshold_delta < self.delta:
+            raise ConfigError(f"threshold_delta={self.threshold_delta!r} must be >= 0 and < delta={self.delta!r}")
 
     @property
     def rho(self) -> float:
-        """The same budget in zCDP."""
-        return rho_of(self.epsilon, self.delta)
+        """The same budget in zCDP, without what is set aside."""
+        return rho_of(self.epsilon, self.delta - self.threshold_delta)
+
+    def with_open_columns(self, columns: int) -> PrivacyBudget:
+        """The same epsilon and delta; `THRESHOLD_DELTA_SHARE` of delta is set aside where categories of columns are to be found."""
+        return replace(self, threshold_delta=THRESHOLD_DELTA_SHARE * self.delta if columns else 0.0)
 
 
 class Filter:
-    """Adds up rho and refuses the spend that would pass ``total``. The caller spends first and looks at records after."""
+    """Adds up rho, and delta where it is paid apart, and refuses the spend that would pass ``total`` or ``total_delta``.
 
-    def __init__(self, total: float) -> None:
+    The caller spends first and looks at records after.
+    """
+
+    def __init__(self, total: float, total_delta: float = 0.0) -> None:
         self.total = total
+        self.total_delta = total_delta
         self._spent: list[float] = []
+        self._spent_delta: list[float] = []
 
     @property
     def spent(self) -> float:
@@ -109,3 +129,13 @@ class Filter:
         if not math.fsum([*self._spent, rho]) <= self.total * (1.0 + 1e-12):
             raise BudgetError(f"{what} asks rho={rho:.6g}, but {self.left:.6g} of total_rho={self.total:.6g} is left")
         self._spent.append(rho)
+
+    def spend_delta(self, delta: float, what: str) -> None:
+        """Charge ``delta`` to what was set aside or raise `BudgetError` and charge nothing."""
+        if not 0.0 < delta < 1.0:
+            raise BudgetError(f"{what} asks delta={delta!r}; a spend must be > 0 and < 1")
+        # As for rho: the rounding of equal shares that add up to all of it.
+        if not math.fsum([*self._spent_delta, delta]) <= self.total_delta * (1.0 + 1e-12):
+            left = self.total_delta - math.fsum(self._spent_delta)
+            raise BudgetError(f"{what} asks delta={delta:.3g}, but {left:.3g} of {self.total_delta:.3g} set aside is left")
+        self._spent_delta.append(delta)

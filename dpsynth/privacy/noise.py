@@ -44,6 +44,9 @@ class SeededNoise:
             return exact + np.rint(self._rng.normal(0.0, event["stddev"], exact.shape)).astype(np.int64)
         if event["kind"] == "exponential":
             return int(np.argmax(exact * (event["epsilon"] / (2.0 * event["score_sensitivity"])) + self._rng.gumbel(size=exact.shape)))
+        if event["kind"] == "threshold":
+            noisy = exact["count"] + np.rint(self._rng.normal(0.0, event["stddev"], exact.shape)).astype(np.int64)
+            return {str(value): int(count) for value, count in zip(exact["value"], noisy, strict=True) if count >= event["threshold"]}
         return int(self._rng.integers(1 << 63))
 
 

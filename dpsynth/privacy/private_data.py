@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from dpsynth.marginals import (
     code_dtype,
     residual_norm,
 )
-from dpsynth.privacy import bins, noise
+from dpsynth.privacy import bins, noise, thresholds
 from dpsynth.privacy.budget import Filter, PrivacyBudget
 from dpsynth.privacy.cohort import AuditTables, Cohort, set_aside
 from dpsynth.privacy.transcript import Transcript
@@ -39,6 +39,7 @@ from dpsynth.privacy.unit import PrivacyUnit, bounded_rows, row_digests, weighed
 
 if TYPE_CHECKING:
     from dpsynth.encode import Encoder
+    from dpsynth.lexicon import Lexicon
     from dpsynth.schema import Schema
 
 # Exact tables kept for reuse inside the kernel, in cells; beyond this they are counted again.
@@ -71,14 +72,19 @@ def _account(budget: PrivacyBudget, unit: PrivacyUnit, hook: noise.Hook, *, keye
             "weights": unit.weights,
             "bounded_by": "uniform sample of at most max_rows rows per unit" if keyed else "one row is one unit",
         },
-        "budget": {"epsilon": budget.epsilon, "delta": repr(budget.delta), "rho": total},
+        "budget": {
+            "epsilon": budget.epsilon,
+            "delta": repr(budget.delta),
+            "rho": total,
+            **({"threshold_delta": repr(budget.threshold_delta)} if budget.threshold_delta else {}),
+        },
         "noise": {
             "source": f"opendp {noise.opendp_version()}",
             "seeded": bool(getattr(hook, "seeded", False)),
             "observed": hook is not noise.release_noise,
         },
     }
-    return _Account(unit, budget, Filter(total), Transcript(header), hook)
+    return _Account(unit, budget, Filter(total, budget.threshold_delta), Transcript(header), hook)
 
 
 class PrivateData:
@@ -108,23 +114,29 @@ class PrivateData:
         """Encode ``source`` by the public ``schema``, bound each unit's rows, set the cohort's control aside.
 
         ``before_reading`` runs once the public header was checked and before the first record is read: the ledger charges there.
+        Where columns are open, part of delta is set aside and a share of rho is spent here on finding their categories.
         """
         from dpsynth.encode import Encoder
         from dpsynth.sources import open_source, spark_frame
 
-        encoder = Encoder(schema)
+        for declared in schema.modelled:
+            if declared.open and declared.categories is not None:
+                raise ConfigError(f'field {declared.name!r} has categories and "dp:categories": "dp"; keep one of them')
+        encoder, lexicons = Encoder(schema), Encoder(schema).lexicons()
+        budget = budget.with_open_columns(len(lexicons))
         unit = PrivacyUnit(schema.unit.name, schema.unit.max_rows, schema.neighbours, schema.unit.weights)
-        # An audit that is to see every row needs them on this machine.
-        if spark_frame.recognises(source) and (cohort is None or cohort.audited_rows is not None):
+        # An audit that is to see every row, and open columns, need them on this machine.
+        if not lexicons and spark_frame.recognises(source) and (cohort is None or cohort.audited_rows is not None):
             return cls._on_spark(source, encoder, unit, budget, cohort, hook, before_reading)
         batches = open_source(source, encoder.columns)
         if before_reading is not None:
             before_reading()
-        encoded = encoder.encode(batches)
-        table = CodedTable(encoder.grid_domain, encoded.codes)
-        private = cls.of_codes(table, budget, unit=unit, unit_ids=encoded.units, cohort=cohort, hook=hook)
+        encoded = encoder.encode(batches, lexicons=lexicons)
+        table = CodedTable(encoder.open_domain(lexicons), encoded.codes)
+        digests = {name: lexicon.digests() for name, lexicon in lexicons.items()}
+        private = cls.of_codes(table, budget, unit=unit, unit_ids=encoded.units, cohort=cohort, hook=hook, contents=digests)
         private._encoder = encoder
-        return private._measured()
+        return (private._closed(lexicons) if lexicons else private)._measured()
 
     @classmethod
     def _on_spark(
@@ -162,8 +174,12 @@ class PrivateData:
         unit_ids: npt.NDArray[np.int64] | None = None,
         cohort: Cohort | None = None,
         hook: noise.Hook = noise.release_noise,
+        contents: Mapping[str, npt.NDArray[np.uint64]] | None = None,
     ) -> PrivateData:
-        """Records that are coded already. Without ``unit_ids`` each row is one unit."""
+        """Records that are coded already. Without ``unit_ids`` each row is one unit.
+
+        ``contents``: see `row_digests`; by it the rows that are kept of a unit depend on that unit alone.
+        """
         if unit_ids is None and unit.max_rows != 1:
             raise ConfigError(f"unit {unit.name!r} has maxRows={unit.max_rows}, so the rows need unit ids")
         table = _inside(table)
@@ -172,11 +188,11 @@ class PrivateData:
                 # NaN differs from itself, so every row with a float key would be a unit of its own.
                 raise ConfigError("unit_ids must be whole numbers, one for each row")
             key = _coins(hook, "contribution_bounding")
-            keep = bounded_rows(unit_ids, unit.max_rows, key, row_digests(table, key))
+            keep = bounded_rows(unit_ids, unit.max_rows, key, row_digests(table, key, contents))
             if len(keep) < table.n_rows:
                 table, unit_ids = taken(table, keep), unit_ids[keep]
             if unit.by_person:
-                table = weighed_by_person(table, unit_ids, unit, _coins(hook, "static_values"))
+                table = weighed_by_person(table, unit_ids, unit, _coins(hook, "static_values"), contents)
         audit = None
         if cohort is not None:
             units = np.arange(table.n_rows, dtype=np.int64) if unit_ids is None else unit_ids
@@ -200,7 +216,10 @@ class PrivateData:
 
     @property
     def encoder(self) -> Encoder | None:
-        """Turns codes of ``domain`` back into values; None for tables that came coded."""
+        """Turns codes of ``domain`` back into values; None for tables that came coded.
+
+        Its schema has the categories that were found for open columns.
+        """
         return self._encoder
 
     @property
@@ -378,6 +397,79 @@ class PrivateData:
             return self
         return PrivateData(self._table.merged(recoding.domain(self.domain), recoding.levels), self._account, self._encoder, self._audit)
 
+    def _closed(self, lexicons: Mapping[str, Lexicon]) -> PrivateData:
+        """The same records with the categories of open columns found: values common enough to be named, the rest as ``dp:other``.
+
+        See `dpsynth.privacy.thresholds` for what a unit's own value can show. The columns share rho and delta evenly.
+        """
+        if self._encoder is None:
+            raise BudgetError("there is no encoder to close")
+        budget, schema = self.budget, self._encoder.schema
+        rho = thresholds.LEVELS_SHARE * budget.rho / len(lexicons)
+        delta = budget.threshold_delta / len(lexicons)
+        found = {
+            name: self._common_values(name, lexicon, rho, delta, schema[name].minimum_count or 0) for name, lexicon in lexicons.items()
+        }
+        encoder = self._encoder.closed(found)
+        codes = {name: encoder.codes_of(name, lexicon) for name, lexicon in lexicons.items()}
+
+        def closed(table: CodedTable) -> CodedTable:
+            counted = [attribute for attribute in table.domain if attribute.scope == COUNT]
+            columns = {name: codes[name][column] if name in codes else column for name, column in table.columns.items()}
+            return CodedTable(Domain((*encoder.grid_domain, *counted)), columns, table.weights)
+
+        given = self._audit
+
+        def audit() -> AuditTables:
+            assert given is not None
+            seen = given()
+            return replace(seen, train=closed(seen.train), control=closed(seen.control))
+
+        return PrivateData(LocalRecords.of(closed(self._local())), self._account, encoder, None if given is None else audit)
+
+    def _local(self) -> CodedTable:
+        if not isinstance(self._table, LocalRecords):
+            raise ConfigError("categories are found in records of this machine")
+        return self._table.table
+
+    def _common_values(self, name: str, lexicon: Lexicon, rho: float, delta: float, least: int) -> list[str]:
+        """The texts of ``lexicon`` whose noisy count reaches the threshold, and ``least`` rows (units, where each weighs one).
+
+        The most common ones, by their noisy counts, if there are more than a column can have.
+        """
+        from dpsynth.schema import MAX_LEVELS
+
+        grain, unit = self.unit.grain, self.unit
+        l0, linf = unit.touched_values, unit.mass * grain
+        sensitivity = unit.vector_sensitivity() * grain * (1.0 + 1e-12)
+        stddev = noise.gaussian_stddev(sensitivity, rho)
+        threshold = max(least * grain, thresholds.threshold_for(delta, stddev, l0, linf))
+        event = {
+            "kind": "threshold",
+            "stage": f"categories_{name}",
+            "cliques": [[name]],
+            "scale": grain,
+            "l0_sensitivity": l0,
+            "linf_sensitivity": linf,
+            "l2_sensitivity": sensitivity,
+            "stddev": stddev,
+            "threshold": threshold,
+            "rho": rho,
+            "delta": delta,
+        }
+        self._account.filter.spend(rho, str(event["stage"]))
+        self._account.filter.spend_delta(delta, str(event["stage"]))
+        stored = self._account.transcript.append(event)
+        exact = _observed(lexicon.texts, self._count((name,)))
+
+        def draw() -> dict[str, int]:
+            noisy = noise.discrete_gaussian(exact["count"].astype(np.int64), stddev, sensitivity, rho)
+            return {text: int(count) for text, count in zip(exact["value"], noisy, strict=True) if count >= threshold}
+
+        common = self._account.hook(event, exact, draw)
+        stored["selected"] = len(common)
+        return sorted(common, key=lambda text: (-common[text], text))[: MAX_LEVELS - 2]
+
     # --- what is not private ----------------------------------------------------------------------------------------------------
 
     def read_for_audit(self, why: str = "read for internal audit") -> AuditTables:
@@ -494,6 +586,12 @@ class PrivateData:
         counted = [attribute for attribute in self._table.domain if attribute.scope == COUNT]
         domain = Domain((*encoder.domain, *counted))
         return PrivateData(self._table.merged(domain, encoder.bins()), self._account, encoder, self._audit)
+
+
+def _observed(texts: Sequence[str], counts: Counts) -> npt.NDArray[Any]:
+    """Values that are in the table with their counts, sorted by value: code 0 is what can be no category, code i text i-1."""
+    held = sorted((text, int(count)) for text, count in zip(texts, counts[1:].tolist(), strict=False) if count > 0)
+    return np.array(held, dtype=[("value", object), ("count", np.int64)])
 
 
 def _inside(table: CodedTable) -> CodedTable:

@@ -6,7 +6,7 @@ Bounding is enforced here, not assumed: a unit with more rows than ``max_rows`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,11 @@ class PrivacyUnit:
             return m * row_norm
         return min(math.sqrt(2.0) * m, 2.0 * m * row_norm)
 
+    @property
+    def touched_values(self) -> int:
+        """How many values of a column can differ in count between neighbours: one for each row of the unit, or of both units."""
+        return self.max_rows if self.neighbours == ADD_REMOVE else 2 * self.max_rows
+
     def score_sensitivity(self) -> float:
         """Change of one |count(D) - constant|_1 between neighbours: at most |c|_1 = m (add/remove), or |c|_1 + |c'|_1 = 2 m."""
         return float(self.mass if self.neighbours == ADD_REMOVE else 2 * self.mass)
@@ -111,17 +116,20 @@ def keyed_uniform(units: npt.NDArray[np.int64], ordinals: npt.NDArray[np.integer
     return state
 
 
-def row_digests(table: CodedTable, key: int) -> npt.NDArray[np.uint64]:
+def row_digests(table: CodedTable, key: int, contents: Mapping[str, npt.NDArray[np.uint64]] | None = None) -> npt.NDArray[np.uint64]:
     """A 64-bit digest of each row's codes under a random ``key``.
 
     A sum of codes times random 64-bit multipliers: two rows that differ have the same one with probability at most 2^-47, as codes are
     below 2^16.
+    ``contents`` has a number for each code of columns whose codes depend on what else is in the table: the number stands for the cell.
     """
     multipliers = keyed_uniform(np.arange(len(table.domain), dtype=np.int64), 2, key) | np.uint64(1)
     digests = np.zeros(table.n_rows, dtype=np.uint64)
     for multiplier, name in zip(multipliers, table.domain.names, strict=True):
         for start in range(0, table.n_rows, _AT_ONCE):
-            digests[start : start + _AT_ONCE] += multiplier * table.columns[name][start : start + _AT_ONCE].astype(np.uint64)
+            codes = table.columns[name][start : start + _AT_ONCE]
+            worth = contents[name][codes] if contents is not None and name in contents else codes.astype(np.uint64)
+            digests[start : start + _AT_ONCE] += multiplier * worth
     return digests
 
 
@@ -268,14 +276,20 @@ def weighed_domain(domain: Domain, unit: PrivacyUnit) -> Domain:
     return Domain((*domain, Attribute(count_name(unit.name), unit.max_rows, ordered=True, scope=COUNT)))
 
 
-def weighed_by_person(table: CodedTable, units: npt.NDArray[np.int64], unit: PrivacyUnit, key: int) -> CodedTable:
+def weighed_by_person(
+    table: CodedTable,
+    units: npt.NDArray[np.int64],
+    unit: PrivacyUnit,
+    key: int,
+    contents: Mapping[str, npt.NDArray[np.uint64]] | None = None,
+) -> CodedTable:
     """Rows of whole units, weighing one per unit, over `weighed_domain`: static columns made the same in all rows of a unit, and the
     number of its rows as a column.
 
-    What a unit gets depends on its own rows alone.
+    What a unit gets depends on its own rows alone. ``contents``: see `row_digests`.
     """
     columns = dict(table.columns)
-    order = row_order(units, key, row_digests(table, key))
+    order = row_order(units, key, row_digests(table, key, contents))
     for attribute in table.domain:
         if attribute.scope == UNIT:
             columns[attribute.name] = settled(columns[attribute.name], units, order, attribute.size - 1 if attribute.nullable else None)

@@ -47,7 +47,7 @@ def _field(field: Field) -> Iterator[str]:
 
 
 def _levels(field: Field) -> Iterator[str]:
-    if len(field.levels) == 1 and not field.nullable:
+    if len(field.levels) == 1 and not field.nullable and not field.open:
         yield "has one level and cannot vary; it costs little, and tells nothing"
     numbers = _numbers(field.levels)
     if field.type != "string" or numbers is None or len(numbers) < 4:

@@ -101,6 +101,6 @@ def _lacking(field: Draft) -> list[str]:
         # A date that is counted from another has the bounds of its distance instead.
         absent = [key for key in ("minimum", "maximum") if bounds.get(key) is None and "dp:anchor" not in field]
         return [f"field {name!r} constraints." + " and ".join(absent)] if absent else []
-    if kind == "string" and not field.get("categories"):
-        return [f'field {name!r} categories, or "dp:role": "identifier"']
+    if kind == "string" and not field.get("categories") and "dp:categories" not in field:
+        return [f'field {name!r} categories (or "dp:categories": "dp"), or "dp:role": "identifier"']
     return []

@@ -127,6 +127,12 @@ def _events(evidence: Mapping[str, Any]) -> list[tuple[str, ...]]:
             )
             forms = ", ".join(FORM.get(f, f) for f in ev.strings(event.get("forms")))
             how = f"{forms or 'counts'}, {plural(int(ev.number(event.get('cells')) or 0), 'cell')}, noise ±{num(event.get('stddev'), '?')}"
+        elif event.get("kind") == "threshold":
+            what = f"which values of {', '.join(' × '.join(ev.strings(c)) for c in ev.sequence(event.get('cliques')))} may be named"
+            grain = ev.number(event.get("scale")) or 1.0
+            least, noise = (num((ev.number(event.get(key)) or math.nan) / grain, "?") for key in ("threshold", "stddev"))
+            named = num(event.get("selected"), "?")
+            how = f"{named} named, from noisy counts of {least} on, noise ±{noise}, delta {exact(event.get('delta'))}"
         elif event.get("kind") == "exponential":
             what = f"one of {num(event.get('candidates'), '?')} candidates"
             how = f"epsilon {num(event.get('epsilon'), '?')}, score sensitivity {num(event.get('score_sensitivity'), '?')}"

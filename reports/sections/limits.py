@@ -82,9 +82,16 @@ def _domain(evidence: Mapping[str, Any]) -> tuple[str, str, str]:
     if not found:
         return "Domain of the columns", f"Origin of categories and bounds {NOT_STATED}.", "unknown"
     if set(found) <= {"declared", "dp"}:
+        named = [
+            ev.text(field.get("name")) or "?"
+            for field in ev.records(ev.at(evidence, "schema.fields"))
+            if field.get("provenance") == "dp" and ev.sequence(field.get("categories"))
+        ]
+        columns = ", ".join(named[:6]) + (f" and {len(named) - 6} more" if len(named) > 6 else "")
         return (
             "Domain of the columns",
-            "Categories and bounds were declared in public or paid for from the budget; none was read off the data.",
+            "Categories and bounds were declared in public or paid for from the budget; none was read off the data."
+            + (f" The categories of {columns} are values that many records share, named under a noisy threshold." if named else ""),
             "closed",
         )
     return (
