@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import signal
@@ -44,7 +45,7 @@ from dpsynth.cli import (
 )
 from dpsynth.cli.console import complain, emit
 from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
-from dpsynth.errors import DpsynthError
+from dpsynth.errors import ConfigError, DpsynthError
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "demo": demo.command,
@@ -97,7 +98,7 @@ def build() -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing escapes but the code and what the command printed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _open_missing_streams()
+    _ready_streams()
     with _discretion():
         code, message = _attempt(arguments)
         if message is None:
@@ -115,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _attempt(arguments: list[str]) -> tuple[int, str | None]:
     """Run the command; its exit code, and the error line if it failed."""
     try:
+        for argument in arguments:
+            _check_text(argument)
         code = _invoke(arguments) if arguments else _invoke(["--help"]) or USAGE
         # Here and not while the interpreter closes: a result that could not be written is a failure.
         sys.stdout.flush()
@@ -136,6 +139,16 @@ def _attempt(arguments: list[str]) -> tuple[int, str | None]:
         return _unexpected(error)
 
 
+def _check_text(argument: str) -> None:
+    """Refuse bytes that are no text before anything is spent: half of the libraries below cannot open or write such a name."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"the argument {argument!r} is not UTF-8 text; rename the file, or set a locale for UTF-8, e.g. LC_ALL=C.UTF-8"
+        ) from None
+
+
 def _invoke(arguments: list[str]) -> int:
     """Parse and run, without the parser's own error pages: they know fewer exit codes than we do."""
     command: Any = get_command(build())
@@ -149,8 +162,14 @@ def _invoke(arguments: list[str]) -> int:
     return result if isinstance(result, int) else OK
 
 
-def _open_missing_streams() -> None:
-    """A process may be started without stdout or stderr; what goes there is then lost, and the exit code says the rest."""
+def _ready_streams() -> None:
+    """A process may be started without stdout or stderr, or with one that cannot hold every letter: neither must end a run.
+
+    What cannot be written is lost, a letter becomes a question mark, and the exit code says the rest.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stderr is None:

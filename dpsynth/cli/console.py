@@ -48,7 +48,9 @@ def _console(stderr: bool) -> Console:
 
 def emit(document: Mapping[str, Any]) -> None:
     """The one JSON object of a command on stdout. A number that JSON lacks is a bug, not a silent NaN."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    # Where the stream cannot hold every letter, JSON can still spell it.
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=plain, allow_nan=False, default=str) + "\n")
     sys.stdout.flush()
 
 

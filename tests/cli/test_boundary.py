@@ -240,3 +240,26 @@ def _ended(arguments: list[str], folder: Path, stream: str, name: str) -> int:
         return subprocess.run(command, cwd=folder, check=False, **streams).returncode  # type: ignore[call-overload]
     finally:
         os.close(writer)
+
+
+_ASCII = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["release", "--help"], ["policy", "show", "base"], ["policy", "show", "base", "--json"]])
+def test_a_terminal_that_knows_no_letter_beyond_ascii_is_no_bug(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "dpsynth", *arguments], env=_ASCII, capture_output=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    if "--json" in arguments:
+        assert json.loads(done.stdout) == json.loads(
+            subprocess.run([sys.executable, "-m", "dpsynth", *arguments], capture_output=True, check=False).stdout
+        )
+
+
+@pytest.mark.parametrize("option", ["--out", "--schema", "--model", "--ledger"])
+def test_a_name_that_is_no_text_is_refused_before_anything_is_spent(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    options = {"--schema": "s.json", "--epsilon": "1", "--delta": "1e-6", "--out": "r.csv", option: os.fsdecode(b"b\xffd.csv")}
+
+    assert main(["synth", "v.csv", *(word for pair in options.items() for word in pair)]) == 2
+    assert capsys.readouterr().err.startswith("error: the argument 'b\\udcffd.csv' is not UTF-8 text")
