@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from dpsynth.durations import of_timedelta, seconds_of
 from dpsynth.errors import InputError
 
 Status = npt.NDArray[np.uint8]
@@ -45,6 +46,8 @@ def require_cells(column: str, kind: str, array_type: pa.DataType) -> None:
     elif kind in ("date", "datetime"):
         # A frame column in which every cell is missing arrives as floats.
         fits = text or moment or pt.is_floating(inner)
+    elif kind == "duration":
+        fits = text or pt.is_duration(inner) or pt.is_floating(inner)
     elif kind == "year":
         fits = text or moment or number
     else:
@@ -138,6 +141,24 @@ def moments(array: pa.Array, missing: Collection[str], pattern: str | None) -> t
         moment = None if text in absent else _moment(text, pattern)
         status[position] = MISSING if text in absent else UNSEEN if moment is None else VALUE
         seconds[position] = moment or 0
+    return seconds[indices], status[indices]
+
+
+def durations(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.int64], Status]:
+    """Cells as whole seconds, rounded down, with a status each. Text is ISO 8601; a bare number is not a duration."""
+    array = _plain(array)
+    if pt.is_duration(array.type):
+        per_second = {"s": 1, "ms": 1_000, "us": 10**6, "ns": 10**9}[array.type.unit]
+        raw = pc.fill_null(array.view(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        return np.asarray(raw // per_second, dtype=np.int64), np.where(_nulls(array), MISSING, VALUE).astype(np.uint8)
+    indices, uniques = _uniques(texts(array))
+    absent = {text.strip() for text in missing}
+    seconds = np.zeros(len(uniques) + 1, np.int64)
+    status = np.full(len(uniques) + 1, MISSING, np.uint8)
+    for position, text in enumerate(uniques):
+        length = None if text in absent else seconds_of(text)
+        status[position] = MISSING if text in absent else UNSEEN if length is None else VALUE
+        seconds[position] = length or 0
     return seconds[indices], status[indices]
 
 
@@ -297,6 +318,8 @@ def _other_text(cell: Any) -> str | None:
 
     if cell is pd.NA or cell is pd.NaT or (isinstance(cell, np.datetime64) and np.isnat(cell)):
         return None
+    if isinstance(cell, timedelta):
+        return of_timedelta(cell)
     if isinstance(cell, np.datetime64):
         return _moment_text(cell.astype("datetime64[s]").astype(np.int64))
     if isinstance(cell, datetime):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth import anchors
+from dpsynth import anchors, durations
 from dpsynth.code_store import MEMORY, CodeStore
 from dpsynth.constraints import Column
 from dpsynth.errors import ConfigError, InputError
@@ -130,10 +130,11 @@ class _Levels:
 
 @dataclass(frozen=True)
 class _Ordered:
-    """A column with bounds."""
+    """A column with bounds. ``written`` is the field as its cells are written, where it is counted in other terms."""
 
     declared: Field
     grid: Grid
+    written: Field | None = None
 
     @property
     def size(self) -> int:
@@ -151,7 +152,10 @@ class _Ordered:
         from dpsynth import cells
 
         values: npt.NDArray[Any]
-        if self.declared.type in ("date", "datetime"):
+        if self.written is not None and self.written.type == "duration":
+            seconds, status = cells.durations(array, self.declared.missing_values)
+            values = durations.steps_of(self.written, seconds)
+        elif self.declared.type in ("date", "datetime"):
             values, status = cells.moments(array, self.declared.missing_values, self.declared.format)
         else:
             values, status = cells.numbers(array, self.declared.missing_values)
@@ -177,7 +181,7 @@ class Encoder:
     @cached_property
     def _columns(self) -> dict[str, _Levels | _Ordered]:
         return {
-            declared.name: _Ordered(declared.counted, grid_of(declared)) if declared.has_bounds else _Levels(declared)
+            declared.name: _Ordered(declared.counted, grid_of(declared), declared) if declared.has_bounds else _Levels(declared)
             for declared in self.schema.modelled
         }
 
@@ -318,7 +322,7 @@ class Encoder:
         if value is None and declared.nullable:
             return self.domain[name].size - 1
         code = int(column.encode(pa.array([str(value)]))[0])
-        if code < 0 or not _within(declared, value):
+        if code < 0 or not _within(self.schema[name] if self.schema[name].type == "duration" else declared, value):
             raise ConfigError(f"where {name!r}: that value is not in the declared domain of the column")
         return int(np.searchsorted(self._starts[name], code, side="right")) - 1
 
@@ -379,7 +383,7 @@ class Encoder:
     def _encode_column(self, column: _Levels | _Ordered, array: pa.Array) -> Codes:
         from dpsynth import cells
 
-        declared = column.declared
+        declared = self.schema[column.declared.name]
         year = declared.type in ("date", "datetime") and declared.resolution == "year"
         cells.require_cells(declared.name, "year" if year else declared.type, array.type)
         if not cells.repeats(array.type, listed=isinstance(column, _Levels)):
@@ -490,7 +494,7 @@ class Encoder:
                 missing = cells >= column.size if column.declared.nullable else None
                 ordered[name] = (column.grid.values(cells if missing is None else np.where(missing, 0, cells), rng), missing)
         for name, (values, missing) in self._dated(ordered).items():
-            arrays[name] = pa.array(values, mask=missing)
+            arrays[name] = _ordered_array(self.schema[name], values, missing)
         return pa.RecordBatch.from_arrays([arrays[name] for name in self._columns], schema=self.arrow_schema)
 
     @cached_property
@@ -511,7 +515,12 @@ class Encoder:
         fields = []
         for name, column in self._columns.items():
             declared = self.schema[name]
-            few = isinstance(column, _Ordered) and declared.type != "number" and declared.anchor is None and column.size <= _FEW
+            few = (
+                isinstance(column, _Ordered)
+                and declared.type not in ("number", "duration")
+                and declared.anchor is None
+                and column.size <= _FEW
+            )
             kind = types.get(declared.type, pa.dictionary(pa.int32(), pa.string()))
             fields.append(pa.field(name, kind, metadata={"repeats": "yes"} if few else None))
         return pa.schema(fields)
@@ -570,7 +579,7 @@ class Encoder:
             else:
                 ordered[name] = (inside, missing)
         for name, (values, absent) in self._dated(ordered).items():
-            series[name] = _ordered_series(self.schema[name], values, absent)
+            series[name] = _ordered_series(self.schema[name], values, absent, typed=typed)
         return pd.DataFrame({name: series[name] for name in self._columns})
 
     def _dated(self, ordered: Mapping[str, _Cells]) -> dict[str, _Cells]:
@@ -587,6 +596,9 @@ class Encoder:
 
 def _within(declared: Field, value: object) -> bool:
     """Whether a caller's number lies between the declared bounds; a table's cell would be clipped to them."""
+    if declared.type == "duration":
+        seconds, step = durations.seconds_of(str(value)), durations.STEPS[durations.step_of(declared)]
+        return seconds is not None and int(str(declared.minimum)) * step <= seconds < (int(str(declared.maximum)) + 1) * step
     if declared.type not in ("integer", "number") or declared.minimum is None or declared.maximum is None:
         return True
     try:
@@ -634,11 +646,25 @@ def _level_array(declared: Field, codes: Codes) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=missing), pa.array(declared.levels, pa.string()))
 
 
-def _ordered_series(declared: Field, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None) -> pd.Series[Any]:
+def _ordered_array(declared: Field, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None) -> pa.Array:
+    import pyarrow as pa
+
+    if declared.type != "duration":
+        return pa.array(values, mask=missing)
+    places, texts = durations.texts_of(declared, values)
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32), mask=missing), pa.array(texts, pa.string()))
+
+
+def _ordered_series(
+    declared: Field, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None, *, typed: bool = True
+) -> pd.Series[Any]:
     import pandas as pd
 
     missing = np.zeros(len(values), dtype=bool) if missing is None else missing
-    if declared.type == "integer":
+    if declared.type == "duration" and typed:
+        places, texts = durations.texts_of(declared, values)
+        return pd.Series(np.array([*texts, None], dtype=object)[np.where(missing, len(texts), places)], dtype=object)
+    if declared.type in ("integer", "duration"):
         return pd.Series(pd.arrays.IntegerArray(values, missing) if declared.nullable else values)
     values[missing] = np.nan if declared.type == "number" else np.datetime64("NaT")
     return pd.Series(values)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from dpsynth import __version__, anchors
+from dpsynth import __version__, anchors, durations
 from dpsynth.marginals import Domain
 from dpsynth.privacy.budget import epsilon_of
 from dpsynth.privacy.noise import opendp_version
@@ -185,11 +185,17 @@ def _field(field: Field, domain: Domain) -> dict[str, Any]:
         "nullable": field.nullable,
         "provenance": attribute.provenance if attribute else "computed",
         "group": field.group,
-        "minimum": _plain(field.minimum) if field.anchor is None else anchors.shown(field, field.minimum),
-        "maximum": _plain(field.maximum) if field.anchor is None else anchors.shown(field, field.maximum),
+        "minimum": _bound(field, field.minimum),
+        "maximum": _bound(field, field.maximum),
         "categories": None if field.has_bounds else list(field.levels),
         "bins": attribute.size - attribute.nullable if attribute and field.has_bounds else None,
     }
+
+
+def _bound(field: Field, value: object) -> object:
+    if field.type == "duration":
+        return durations.shown(field, value)
+    return _plain(value) if field.anchor is None else anchors.shown(field, value)
 
 
 def _plain(value: object) -> object:

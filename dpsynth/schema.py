@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dpsynth import anchors
+from dpsynth import anchors, durations
 from dpsynth.constraints import Relations, consistency
 from dpsynth.errors import SchemaError
 from dpsynth.hierarchies import CLASSIFICATIONS, PREFIX
@@ -28,7 +28,7 @@ Bound = int | float | date
 """A declared value of an ordered column; ``date`` includes ``datetime`` (naive, UTC)."""
 
 ROLES = ("identifier", "quasi", "sensitive", "target", "other")
-TYPES = ("boolean", "date", "datetime", "integer", "number", "string")
+TYPES = ("boolean", "date", "datetime", "duration", "integer", "number", "string")
 NEIGHBOURS = ("add_remove", "replace_one")
 RESOLUTIONS = {
     "date": ("year", "month", "day"),
@@ -98,6 +98,7 @@ class Field:
     (category, group) pairs: rare categories are merged inside their group.
     ``pattern``: how the keys of an identifier look, ``#`` for a digit and ``?`` for a capital letter.
     ``spikes``: values that many rows have exactly; each is a bin of its own.
+    A ``duration`` has its bounds, bins, spikes and ``unseen`` in whole steps of its resolution.
     ``anchor``: the date of the same row from which this date is counted; bounds, bins, spikes and ``unseen`` then count steps.
     ``open``: the categories are found under the budget, and are None until then; ``minimum_count`` is the least noisy count of rows
     (of units, where each weighs one) at which a value becomes one.
@@ -135,13 +136,15 @@ class Field:
 
     @cached_property
     def counted(self) -> Field:
-        """What is counted: for an anchored date its distance, a column of whole numbers; for others the column itself."""
-        return self if self.anchor is None else replace(self, type="integer", resolution=None, format=None, anchor=None)
+        """What is counted: for a duration and an anchored date whole numbers, of steps; for others the column itself."""
+        if self.anchor is None and self.type != "duration":
+            return self
+        return replace(self, type="integer", resolution=None, format=None, anchor=None)
 
     @property
     def has_bounds(self) -> bool:
         """Whether values lie between a minimum and a maximum (numbers and dates), rather than in a list."""
-        return self.type in ("integer", "number", "date", "datetime")
+        return self.type in ("integer", "number", "date", "datetime", "duration")
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -207,6 +210,8 @@ class Field:
             self._refuse(f"has dp:unseen beside {'dp:nullable' if self.other is None else 'dp:other'}, which wins; remove one")
         if self.anchor is not None:
             self._check_anchored(self.anchor)
+        elif self.type == "duration":
+            self._check_duration()
         elif self.has_bounds:
             self._check_bounds()
             self._check_bins()
@@ -326,6 +331,8 @@ class Field:
     def _example(self, key: str) -> str:
         if self.type in ("date", "datetime"):
             return '"2000-01-01"' if key == "minimum" else '"2030-12-31"'
+        if self.type == "duration":
+            return '"P0D"' if key == "minimum" else '"P365D"'
         if key == "minimum":
             return "0"
         return next((value for word, value in _ADVICE.items() if word in self.name.lower()), "1000")
@@ -389,6 +396,15 @@ class Field:
         # The rest is checked as for any column of whole numbers.
         self.counted  # noqa: B018
 
+    def _check_duration(self) -> None:
+        if self.resolution is not None and self.resolution not in durations.STEPS:
+            self._refuse(f"has dp:resolution={self.resolution!r}; for a duration it must be one of {', '.join(durations.STEPS)}")
+        for key, bound in (("minimum", self.minimum), ("maximum", self.maximum)):
+            if bound is None:
+                self._refuse(f"has no constraints.{key}; give a public bound, e.g. {self._example(key)}")
+        # The rest is checked as for any column of whole numbers.
+        self.counted  # noqa: B018
+
     def _check_resolution(self) -> None:
         if self.resolution is None:
             return
@@ -426,15 +442,15 @@ class Field:
             "missingValues": list(self.missing_values),
             "dp:anchor": self.anchor,
             "constraints" if self.anchor is None else "dp:offset": {
-                k: _json(v) for k, v in (("minimum", self.minimum), ("maximum", self.maximum)) if v is not None
+                k: self._json(v) for k, v in (("minimum", self.minimum), ("maximum", self.maximum)) if v is not None
             }
             or None,
             "dp:role": self.role,
             "dp:nullable": self.nullable or None,
             "dp:other": self.other,
-            "dp:unseen": _json(self.unseen),
-            "dp:bins": [_json(edge) for edge in self.bins] if isinstance(self.bins, tuple) else self.bins,
-            "dp:spikes": [_json(spike) for spike in self.spikes] or None,
+            "dp:unseen": self._json(self.unseen),
+            "dp:bins": [self._json(edge) for edge in self.bins] if isinstance(self.bins, tuple) else self.bins,
+            "dp:spikes": [self._json(spike) for spike in self.spikes] or None,
             "dp:resolution": self.resolution,
             "dp:fake": self.fake,
             "dp:pattern": self.pattern,
@@ -444,6 +460,12 @@ class Field:
             "dp:areaPopulation": self.area_population,
         }
         return {**out, **{key: value for key, value in optional.items() if value is not None}}
+
+    def _json(self, value: Any) -> Any:
+        """A declared value as it is written in a schema."""
+        if self.type == "duration" and value is not None:
+            return durations.shown(self, value)
+        return value.isoformat() if isinstance(value, date) else value
 
     def _categories_json(self) -> list[Any] | None:
         known = CLASSIFICATIONS.get(self.hierarchy) if isinstance(self.hierarchy, str) else None
@@ -518,7 +540,7 @@ class Schema:
         if unit.order not in self._by_name:
             raise SchemaError(f"dp:unit.order={unit.order!r} is not a field")
         ordered = self[unit.order]
-        if not ordered.has_bounds or ordered.static or ordered.role == "identifier":
+        if not ordered.has_bounds or ordered.type == "duration" or ordered.static or ordered.role == "identifier":
             raise SchemaError(
                 f"field {unit.order!r} is dp:unit.order, so it must be a number or a date that is neither static nor an identifier"
             )
@@ -791,8 +813,11 @@ def _kind(value: object) -> str:
 
 def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
     name, kind = item["name"], item["type"]
+    kind_of_bounds = kind
+    if kind == "duration" and item.get("dp:role") != "identifier":
+        item, kind_of_bounds = durations.in_steps(item), "integer"
     constraints = {**item.get("constraints", {})}
-    anchor, kind_of_bounds = item.get("dp:anchor"), kind
+    anchor = item.get("dp:anchor")
     if anchor is not None:
         constraints, kind_of_bounds = _offset(name, item, constraints), "integer"
     elif "dp:offset" in item:
@@ -891,10 +916,6 @@ def _bound(name: str, kind: str, key: str, value: Any) -> Any:
 def _whole(value: Any) -> Any:
     """JSON does not tell 10 from 10.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _json(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, date) else value
 
 
 def _show(value: object) -> str:

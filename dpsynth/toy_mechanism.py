@@ -126,7 +126,7 @@ def audit_columns(schema: Schema) -> tuple[Column, ...]:
     """The public facts of a schema that audits may know."""
     columns = []
     for field in schema.modelled:
-        numeric = field.has_bounds and field.type in ("integer", "number")
+        numeric = field.has_bounds and field.type in ("integer", "number", "duration")
         columns.append(
             Column(
                 field.name,

@@ -56,6 +56,7 @@ _TYPES: Final = {
     "boolean": "sc:Boolean",
     "date": "sc:Date",
     "datetime": "sc:DateTime",
+    "duration": "sc:Text",
     "integer": "sc:Integer",
     "number": "sc:Float",
     "string": "sc:Text",

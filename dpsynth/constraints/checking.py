@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dpsynth import durations
 from dpsynth.anchors import distance_column
 from dpsynth.constraints.condition import Column
 
@@ -49,6 +50,9 @@ def _column(declared: Field, series: pd.Series[Any]) -> Column:
     if declared.type in ("date", "datetime"):
         moments = pd.to_datetime(series).to_numpy().astype("datetime64[s]").astype(np.int64)
         return Column(np.where(missing, 0, moments).astype(np.float64), missing)
+    if declared.type == "duration":
+        seconds = np.array([0 if absent else durations.seconds_of(str(text)) or 0 for text, absent in zip(series, missing, strict=True)])
+        return Column(durations.steps_of(declared, seconds.astype(np.int64)).astype(np.float64), missing)
     if declared.has_bounds:
         return Column(series.to_numpy(dtype=np.float64, na_value=0.0), missing)
     if declared.type == "boolean":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth import durations
 from dpsynth.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def value_of(field: Field, value: Any, where: str) -> float:
 
 
 def ordered_value(field: Field, value: Any, where: str) -> float:
-    """A number, or a moment as seconds since 1970; of an anchored date the distance from its anchor."""
+    """A number, or a moment as seconds since 1970; of an anchored date the distance from its anchor, of a duration its steps."""
+    if field.type == "duration":
+        return float(durations.declared(field.name, field.resolution, where, value))
     if field.anchor is not None and (isinstance(value, bool) or not _numeric(value)):
         _refuse(where, f"must be a distance from {field.anchor!r} as a number, because field {field.name!r} is counted from it")
     field = field.counted

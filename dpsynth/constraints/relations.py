@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth import durations
 from dpsynth.constraints.condition import Column, Columns, Condition, Flags, Floats, bounds, parse, value_of
 from dpsynth.errors import SchemaError
 
@@ -329,14 +330,21 @@ def _order(said: Mapping[str, Any], where: str, fields: Mapping[str, Field], sou
             )
         if not field.has_bounds:
             raise SchemaError(
-                f"{where}.fields[{place}]={field.name!r} has type={field.type}; an order is about numbers, dates and datetimes"
+                f"{where}.fields[{place}]={field.name!r} has type={field.type}; an order is about numbers, dates, datetimes and durations"
             )
-        if (field.type in ("date", "datetime")) != (found[0].type in ("date", "datetime")):
+        if _measure(field) != _measure(found[0]):
             raise SchemaError(f"{where}.fields compares {found[0].name!r} ({found[0].type}) with {field.name!r} ({field.type})")
     strict = said.get("strict", False)
     if not isinstance(strict, bool):
         raise SchemaError(f"{where}.strict must be true or false")
     return Order(tuple(field.name for field in found), strict, source)
+
+
+def _measure(field: Field) -> str:
+    """What the values of a column with bounds can be compared with."""
+    if field.type == "duration":
+        return f"durations in {durations.step_of(field)}s"
+    return "moments" if field.type in ("date", "datetime") else "numbers"
 
 
 def _sum(said: Mapping[str, Any], where: str, fields: Mapping[str, Field], source: str) -> Sum:

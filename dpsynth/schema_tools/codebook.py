@@ -28,6 +28,7 @@ _TYPES = {
     "date": "date",
     "datetime": "datetime",
     "timestamp": "datetime",
+    "duration": "duration",
     "string": "string",
     "text": "string",
     "char": "string",

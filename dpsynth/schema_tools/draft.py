@@ -15,7 +15,7 @@ from dpsynth.schema import Schema
 
 Draft = dict[str, Any]
 
-_BOUNDED = ("integer", "number", "date", "datetime")
+_BOUNDED = ("integer", "number", "date", "datetime", "duration")
 _EXAMPLE = '{"fields": {"age": {"constraints": {"minimum": 0, "maximum": 120}}}}'
 
 

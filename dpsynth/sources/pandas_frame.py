@@ -14,7 +14,7 @@ from dpsynth.sources.columns import BATCH_ROWS, require_columns
 if TYPE_CHECKING:
     import pandas as pd
 
-_ARROW_KINDS = frozenset("biufM")
+_ARROW_KINDS = frozenset("biufMm")
 
 
 def recognises(ref: Any) -> bool:
