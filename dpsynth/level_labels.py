@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from dpsynth import durations
 from dpsynth.marginals import COUNT, Attribute
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def level_labels(attribute: Attribute, encoder: Encoder | None) -> tuple[Label, 
         return tuple(range(1, attribute.size + 1))
     if encoder is None:
         return tuple(range(attribute.size))
-    declared = encoder.schema[attribute.name].counted
+    written = encoder.schema[attribute.name]
+    declared = written if written.type == "duration" else written.counted
     known = _ranges(declared, encoder) if declared.has_bounds else _values(declared)
     return (*known, None) if attribute.nullable else known
 
@@ -46,6 +48,8 @@ def _range(declared: Field, low: float, high: float) -> Label:
 
 
 def _value(declared: Field, value: float) -> str | int:
+    if declared.type == "duration":
+        return str(durations.shown(declared, value))
     if declared.type == "integer":
         return int(value)
     if declared.type == "number":

@@ -21,6 +21,7 @@ from dpsynth.durations import seconds_of, text_of
 from dpsynth.encode import Encoder
 from dpsynth.errors import ConfigError, InputError, SchemaError
 from dpsynth.evidence import dictionary
+from dpsynth.level_labels import level_labels
 from dpsynth.model import load
 from dpsynth.planning.plan import plan
 from dpsynth.schema import Schema
@@ -199,6 +200,7 @@ def test_stays_are_modelled_sampled_conditioned_streamed_and_released(tmp_path: 
     model = load(tmp_path / "m")
     table = model.sample(3000, seed=0)
     made = np.array([seconds_of(text) or 0 for text in table["stay"]]) / 86_400
+    assert level_labels(model.domain["stay"], model.encoder)[:3] == ("P0D", "P1D", "P2D")
     assert abs(made.mean() - days.mean()) < 0.5
     assert set(model.sample(200, seed=0, where={"stay": "P1D"})["ward"]) == {"b"}
     with pytest.raises(ConfigError, match="not in the declared domain"):
