@@ -490,7 +490,7 @@ class Encoder:
             elif name in held:
                 ordered[name] = (_typed(column.declared, held[name]), held[name].missing if column.declared.nullable else None)
             else:
-                cells = grid.pop(name).astype(np.int64)
+                cells = grid.pop(name).astype(np.int64, copy=False)
                 missing = cells >= column.size if column.declared.nullable else None
                 ordered[name] = (column.grid.values(cells if missing is None else np.where(missing, 0, cells), rng), missing)
         for name, (values, missing) in self._dated(ordered).items():
@@ -527,7 +527,7 @@ class Encoder:
 
     def spread(self, codes: Mapping[str, Codes], rng: np.random.Generator | None = None) -> dict[str, Codes]:
         """Codes over ``domain`` -> codes on the grid: a cell of each bin as in `decode`, or its middle one without ``rng``."""
-        return {name: self._spread(name, codes[name], rng) for name in self.domain.names}
+        return {name: self._spread(name, codes[name], rng).astype(code_dtype(self.grid_domain[name].size)) for name in self.domain.names}
 
     def _spread(self, name: str, codes: Codes, rng: np.random.Generator | None) -> Codes:
         grid = self.grid_domain[name]
@@ -545,11 +545,12 @@ class Encoder:
             steep = np.zeros(len(widths))
             steep[: len(first) - 1] = steepness(widths[:-1], np.bincount(codes, minlength=len(widths))[: len(first) - 1])
             if steep.any():
-                share = place(steep, bins, share)
-            # A product with a number below one stays below the width, which has far fewer than 53 bits; `rng.integers` takes longer.
-            share *= widths.astype(np.float64).take(bins)
+                share = place(steep, widths.astype(np.float64), bins, share)
+            else:
+                # A product with a number below one stays below the width, which has far fewer than 53 bits; `rng.integers` takes longer.
+                share *= widths.astype(np.float64).take(bins)
             cells += share.astype(np.int64)
-        return cells.astype(code_dtype(grid.size))
+        return cells
 
     def canonical(self, codes: Mapping[str, Codes], *, typed: bool = False) -> pd.DataFrame:
         """Grid codes -> the one table they stand for, the form in which audits compare real and synthetic rows.

@@ -24,6 +24,8 @@ BASE_CELLS = 1 << 15
 
 _UNIT_CODES = {"year": "Y", "month": "M", "day": "D", "hour": "h", "minute": "m", "second": "s"}
 
+_MICROSECONDS = {"day": 86_400_000_000, "hour": 3_600_000_000, "minute": 60_000_000, "second": 1_000_000}
+
 
 class Grid(Protocol):
     """Values of an ordered column <-> cells."""
@@ -76,10 +78,15 @@ class Steps:
     def steps(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
         if self._starts is None:
             return cells
-        first = self._starts[cells]
-        width = np.append(self._starts[1:], self.count)[cells] - first
-        offset: npt.NDArray[np.int64] = rng.integers(width) if rng is not None else (width - 1) // 2
-        return first + offset
+        first = self._starts.take(cells)
+        width = np.diff(self._starts, append=self.count)
+        if rng is None:
+            return first + ((width - 1) // 2).take(cells)
+        # As in a bin: `rng.integers` takes longer, and no width has so many bits that the product would reach it.
+        offset = rng.random(len(cells))
+        offset *= width.astype(np.float64).take(cells)
+        first += offset.astype(np.int64)
+        return first
 
     def ends(self, cells: Cells) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """First and last step of each cell."""
@@ -199,20 +206,22 @@ class RealGrid:
         return self._edges[np.clip(cells - 1, 0, last)], self._edges[np.clip(cells, 0, last)]
 
     def values(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.float64]:
-        low, width, least, most = self._intervals
-        values = width.take(cells)
+        least, length = self._intervals
+        values = length.take(cells)
         values *= rng.random(len(cells)) if rng is not None else 0.5
-        values += low.take(cells)
-        # Rounding may reach either end of a narrow interval; an end belongs to another cell.
-        np.maximum(values, least.take(cells), out=values)
-        return np.minimum(values, most.take(cells), out=values)
+        values += least.take(cells)
+        return values
 
     @cached_property
-    def _intervals(self) -> tuple[npt.NDArray[np.float64], ...]:
-        """Of every cell the lower edge, the distance to the upper one, and the least and the greatest value."""
-        cells = np.arange(self.size)
-        low, high = self._around(cells)
-        return low, high - low, *self.ends(cells)
+    def _intervals(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of every cell the least value, and how far it is to the greatest, so that no rounded sum is beyond that: it is another cell's."""
+        least, most = self.ends(np.arange(self.size))
+        # The interval of a spike holds one number.
+        least = np.minimum(least, most)
+        length = most - least
+        while (beyond := least + length > most).any():
+            length[beyond] = np.nextafter(length[beyond], 0.0)
+        return least, length
 
     def edge(self, value: Any) -> int:
         return int(np.searchsorted(self._edges, value, side="left")) + 1
@@ -253,8 +262,13 @@ class TimeGrid:
         return self._of_steps(first), self._of_steps(last)
 
     def _of_steps(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.datetime64]:
-        units = (self._first + steps).astype(f"datetime64[{_UNIT_CODES[self.resolution]}]")
-        return np.maximum(units.astype("datetime64[us]"), np.datetime64(self.low, "s").astype("datetime64[us]"))
+        units = self._first + steps
+        if self.resolution in _MICROSECONDS:
+            # Plain numbers: a conversion of moments takes several times longer.
+            units *= _MICROSECONDS[self.resolution]
+        else:
+            units = units.astype(f"datetime64[{_UNIT_CODES[self.resolution]}]").astype("datetime64[us]").view(np.int64)
+        return np.maximum(units, 1_000_000 * self.low, out=units).view("datetime64[us]")
 
     def edge(self, value: Any) -> int:
         return self.steps.first_cell(int(self._step(np.array([seconds_of(value)]))[0]) - self._first)

@@ -54,15 +54,15 @@ def steepness(widths: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> F
     return np.clip(found, -_STEEPEST, _STEEPEST)
 
 
-def place(steep: Floats, bins: npt.NDArray[np.integer[Any]], uniform: Floats) -> Floats:
-    """For each row a place in [0, 1) with density proportional to exp(-steep[bin] x), by inversion of ``uniform``."""
+def place(steep: Floats, widths: Floats, bins: npt.NDArray[np.integer[Any]], uniform: Floats) -> Floats:
+    """For each row a place x in [0, width) of its bin with density proportional to exp(-steep x / width), by inversion of ``uniform``."""
     # A slope of a millionth is flat to six digits, and spares every row the question whether its bin is flat.
     slope = np.where(np.abs(steep) < 1e-6, 1e-6, steep)
     places: Floats = np.expm1(-slope).take(bins)
     places *= uniform
     np.log1p(places, out=places)
-    places *= (-1.0 / slope).take(bins)
-    np.minimum(places, 1.0 - 1e-12, out=places)
+    # Shortened by more than rounding can add, so that no place is beyond the bin.
+    places *= (-(1.0 - 1e-12) * widths / slope).take(bins)
     return places
 
 
