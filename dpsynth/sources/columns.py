@@ -23,6 +23,14 @@ def require_columns(found: Sequence[str], columns: Sequence[str], name: str) -> 
     Found names are never shown: the first line of a file without a header is somebody's record.
     """
     missing = [column for column in columns if column not in found]
+    nearly = {str(name).strip().casefold() for name in found}
+    if missing and all(column.strip().casefold() in nearly for column in missing):
+        # What is found is what was asked for, so nothing is shown that the schema does not say.
+        noun, verb = ("column", "is") if len(missing) == 1 else ("columns", "are")
+        raise InputError(
+            f"{noun} {', '.join(map(repr, missing))} {verb} in {name} with other capital letters or with spaces around; "
+            "spell the names alike in table and schema"
+        )
     if missing and len(missing) == len(columns):
         raise InputError(
             f"{name} has none of the columns of the schema ({', '.join(columns)}); "

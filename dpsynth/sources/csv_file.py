@@ -101,7 +101,7 @@ def _require(file: CsvFile, names: list[str], columns: Sequence[str]) -> None:
             if delimiter != file.delimiter and len(columns) > 1 and set(columns) <= set(cells):
                 raise InputError(
                     f"{_name(file)} seems to be delimited by {words}, not by {file.delimiter!r}; "
-                    f"pass CsvFile(path, delimiter={delimiter!r})"
+                    f"pass --delimiter, or in Python CsvFile(path, delimiter={delimiter!r})"
                 )
     require_columns(names, columns, _name(file))
 
