@@ -60,9 +60,11 @@ def place(steep: Floats, widths: Floats, bins: npt.NDArray[np.integer[Any]], uni
     slope = np.where(np.abs(steep) < 1e-6, 1e-6, steep)
     places: Floats = np.expm1(-slope).take(bins)
     places *= uniform
-    np.log1p(places, out=places)
-    # Shortened by more than rounding can add, so that no place is beyond the bin.
-    places *= (-(1.0 - 1e-12) * widths / slope).take(bins)
+    # Several times as fast as `log1p`; what is lost beside the one is 1e-16 of a logarithm of 1e-6 or more.
+    places += 1.0
+    np.log(places, out=places)
+    # Shortened by more than was lost, so that no place is beyond the bin.
+    places *= (-(1.0 - 1e-9) * widths / slope).take(bins)
     return places
 
 

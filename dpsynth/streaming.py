@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from dpsynth.constraints.steering import Balance
     from dpsynth.schema import Field, Schema
 
-CHUNK_ROWS = 1 << 18
+CHUNK_ROWS = 1 << 17
+"""What is drawn of a chunk stays in the cache of a core: twice as many rows take a seventh longer each."""
 
 
 @dataclass(frozen=True)
