@@ -529,7 +529,7 @@ class Encoder:
         """Codes over ``domain`` -> codes on the grid: a cell of each bin as in `decode`, or its middle one without ``rng``."""
         return {name: self._spread(name, codes[name], rng).astype(code_dtype(self.grid_domain[name].size)) for name in self.domain.names}
 
-    def _spread(self, name: str, codes: Codes, rng: np.random.Generator | None) -> Codes:
+    def _spread(self, name: str, codes: Codes, rng: np.random.Generator | None) -> npt.NDArray[np.integer[Any]]:
         grid = self.grid_domain[name]
         values = grid.size - grid.nullable
         first = np.array([*self._starts[name], values], dtype=np.int64)
@@ -561,7 +561,12 @@ class Encoder:
         return self._table(codes, None, {}, typed=typed)
 
     def _table(
-        self, grid_codes: Mapping[str, Codes], rng: np.random.Generator | None, drawn: Mapping[str, Column], *, typed: bool = True
+        self,
+        grid_codes: Mapping[str, npt.NDArray[Any]],
+        rng: np.random.Generator | None,
+        drawn: Mapping[str, Column],
+        *,
+        typed: bool = True,
     ) -> pd.DataFrame:
         import pandas as pd
 
@@ -638,7 +643,7 @@ def _level_series(declared: Field, codes: npt.NDArray[np.int64], missing: npt.ND
     return pd.Series(texts[np.where(missing, len(declared.levels), codes)], dtype=object)
 
 
-def _level_array(declared: Field, codes: Codes) -> pa.Array:
+def _level_array(declared: Field, codes: npt.NDArray[np.integer[Any]]) -> pa.Array:
     import pyarrow as pa
 
     missing = codes >= len(declared.levels) if declared.nullable else None
