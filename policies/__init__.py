@@ -11,7 +11,7 @@ from policies.evaluator import evaluate
 from policies.evidence import load_evidence
 from policies.explanation import explain
 from policies.linter import Advice, lint
-from policies.loader import effective, load, loads, names
+from policies.loader import effective, load, loads, names, restore
 from policies.metrics import METRICS
 from policies.operators import OPERATORS
 from policies.outputs import RENDERERS, render
@@ -44,5 +44,6 @@ __all__ = [
     "loads",
     "names",
     "render",
+    "restore",
     "run_cases",
 ]

@@ -69,6 +69,27 @@ def effective(policy: Policy) -> dict[str, Any]:
     return {**policy.to_dict(), "digest": policy.digest, "files": dict(policy.files)}
 
 
+def restore(document: Mapping[str, Any]) -> Policy:
+    """The policy of an ``effective`` document as it was in force then, to derive a past verdict again.
+
+    It is not held against the ``core`` of this version, which may be tighter by now: whoever decides anything new uses `loads`.
+    """
+    what = "policy"
+    try:
+        text = documents.canonical(dict(document))
+    except (TypeError, ValueError):
+        raise PolicyError(f"{what} is not JSON: it has a value that JSON cannot write") from None
+    parsed = documents.parse(text, what=what)
+    documents.validate(parsed, "policy-1", what=what)
+    _check_rules(parsed, what)
+    if missing := sorted({*_EMPTY, "digest"} - set(parsed)):
+        raise PolicyError(f"{what} is not an effective one: it has no {', '.join(missing)}")
+    body = {name: part for name, part in parsed.items() if name not in ("digest", "files")}
+    if parsed["digest"] != (actual := documents.digest(body)):
+        raise PolicyError(f"{what} at /digest: the policy has digest {actual}, so it was changed after it was written")
+    return Policy(body)
+
+
 @dataclass
 class _Loader:
     """State of one load: the documents open above this one, and where each policy was read."""

@@ -279,14 +279,14 @@ def _check_internal(internal: Path, said: Mapping[str, Any]) -> tuple[str, tuple
     warnings = (f"internal/{added[0]} was added after certification",) if added else ()
     if not {"evidence.json", "policy.json", "decision.json"} <= set(files):
         return "matched", (*warnings, "internal/ has no evidence, policy or decision: no verdict was derived")
-    _rederive(internal, files, said)
-    return "rederived", warnings
+    return "rederived", (*warnings, *_rederive(internal, files, said))
 
 
-def _rederive(internal: Path, files: Collection[str], said: Mapping[str, Any]) -> None:
+def _rederive(internal: Path, files: Collection[str], said: Mapping[str, Any]) -> tuple[str, ...]:
     """Judge the evidence again by the policy in force then, at the time of the decision, and compare every rule.
 
-    Only certified ``files`` are looked at: a waiver that was added later changes nothing.
+    Only certified ``files`` are looked at: a waiver that was added later changes nothing. Returns what to say of a policy that this
+    version would not load any more, because its core rules are others.
     """
     import policies
 
@@ -294,10 +294,10 @@ def _rederive(internal: Path, files: Collection[str], said: Mapping[str, Any]) -
     rules: Any = _json(internal / "policy.json")
     waivers: Any = _json(internal / "waivers.json") if "waivers.json" in files else {"waivers": []}
     try:
+        policy = policies.restore(rules)
         derived = policies.evaluate(
             evidence,
-            # What policies.effective() adds for readers is no part of the policy; its digest is compared below.
-            policies.loads({key: value for key, value in rules.items() if key not in ("digest", "files")}),
+            policy,
             waivers=[policies.Waiver.from_dict(waiver) for waiver in waivers["waivers"]],
             now=datetime.fromisoformat(decided["evaluated"]),
             fail_on=decided["fail_on"],
@@ -315,6 +315,15 @@ def _rederive(internal: Path, files: Collection[str], said: Mapping[str, Any]) -
             raise VerificationError(f"rule {rule} is {certified.get(rule, 'absent')} in the certificate, {again.get(rule, 'absent')} anew")
     if evidence.get("release", {}).get("id") != said["release"]["id"]:
         raise VerificationError("internal/evidence.json is of another release")
+    try:
+        current = policies.loads(policy.document).digest == policy.digest
+    except policies.PolicyError:
+        current = False
+    return (
+        ()
+        if current
+        else ("the core rules of this version are others than those of the certificate; the verdict follows from those of then",)
+    )
 
 
 def _digest(path: Path) -> str:

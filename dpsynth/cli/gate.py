@@ -54,9 +54,9 @@ def command(
     # With --json the findings go to stdout even beside a file.
     check_disclosure(disclosure, None if as_json else out)
     if out is not None:
-        check_free(out, force, reads=(_evidence_file(evidence), policy, waivers))
+        check_free(out, force, reads=(evidence_file(evidence), policy, waivers))
     decision = policies.evaluate(
-        policies.load_evidence(_evidence_file(evidence)),
+        policies.load_evidence(evidence_file(evidence)),
         policies.load(policy),
         waivers=policies.load_waivers(waivers) if waivers else (),
         now=datetime.now(UTC),
@@ -76,5 +76,6 @@ def command(
     return decision.exit_code
 
 
-def _evidence_file(path: Path) -> Path:
+def evidence_file(path: Path) -> Path:
+    """The evidence itself, or that of a bundle."""
     return path / "internal" / "evidence.json" if path.is_dir() else path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from dpsynth.cli.console import emit, panel, say, table
 from dpsynth.cli.exits import DENIED, OK
+from dpsynth.cli.gate import evidence_file
 from dpsynth.cli.options import AsJson
 
 group = typer.Typer(no_args_is_help=True, help="The written rules of release.")
@@ -48,8 +50,17 @@ def show(policy: Name, as_json: AsJson = False) -> int:
         return OK
     say(f"{loaded.id}  {loaded.title}\n{loaded.digest}\nmade of {', '.join(loaded.chain)}; denies on {loaded.fail_on} and above\n")
     table(
-        ("rule", "what must hold", "severity", "source"),
-        [(rule.id, f"{rule.metric} {_limit(rule)}", rule.severity, f"{rule.source.kind}: {rule.source.text}") for rule in loaded.rules],
+        ("rule", "what must hold", "severity", "set by", "source"),
+        [
+            (
+                rule.id,
+                f"{rule.metric} {_limit(rule)}",
+                rule.severity,
+                _origin(rule, loaded.files),
+                f"{rule.source.kind}: {rule.source.text}",
+            )
+            for rule in loaded.rules
+        ],
     )
     say("")
     table(
@@ -112,14 +123,14 @@ def diff(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Another.")],
     evidence: Annotated[
         list[Path] | None,
-        typer.Option("--evidence", metavar="FILE", help="Past evidence to replay under both. May be repeated."),
+        typer.Option("--evidence", metavar="FILE", help="Past evidence, or bundles, to replay under both. May be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
     """What changed between two policies, and which past releases they would decide differently."""
     import policies
 
-    past = [policies.load_evidence(path) for path in evidence or []]
+    past = [policies.load_evidence(evidence_file(path)) for path in evidence or []]
     found = policies.diff(policies.load(old), policies.load(new), past, now=datetime.now(UTC))
     if as_json:
         emit(found.to_dict())
@@ -164,6 +175,12 @@ def test(
         say(f"{result.file}: {result.description}: {'; '.join(result.problems)}")
     say(f"{len(results) - len(failed)} cases as expected, {len(failed)} not")
     return code
+
+
+def _origin(rule: Any, files: Mapping[str, str]) -> str:
+    """The policy that the threshold comes from, or its file where it is not shipped."""
+    name = rule.origin.get("value", rule.origin.get("ref", rule.origin.get("rule", "")))
+    return Path(files[name]).name if name in files else name.partition("@")[0]
 
 
 def _limit(rule: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from pathlib import Path
 
@@ -288,3 +289,23 @@ def test_a_large_synthesis_is_written_in_chunks(
     assert len(large) == 350
     assert list(large.columns) == list(few.columns)
     assert large["age"].between(0, 100).all()
+
+
+def test_show_names_the_file_of_each_threshold_and_diff_takes_a_bundle(run: Run, tmp_path: Path) -> None:
+    base = run("policy", "show", "base", "--json").json
+    rule = {"id": "DP-001", "title": "Epsilon", "metric": "dp.epsilon", "op": "<=", "value": 2.0, "severity": "blocker"}
+    document = {
+        "$schema": "dpsynth.policy/1", "policy": "mine", "version": "1.0.0", "title": "Mine", "extends": [f"base@1.0.0#{base['digest']}"],
+        "rules": [{**rule, "source": {"kind": "house", "text": "the board"}}],
+    }  # fmt: skip
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(document), encoding="utf-8")
+    shown = [line.split() for line in run("policy", "show", mine).out.splitlines()]
+    assert any("mine.json" in line for line in shown if line[:1] == ["DP-001"])
+    assert "core" in next(line for line in shown if line[:1] == ["CORE-002"])
+
+    (tmp_path / "bundle" / "internal").mkdir(parents=True)
+    good = Path(__file__).parents[1] / "policies" / "cases" / "evidence-good.json"
+    shutil.copy(good, tmp_path / "bundle" / "internal" / "evidence.json")
+    replays = run("policy", "diff", "base", mine, "--evidence", tmp_path / "bundle", "--json").json["replays"]
+    assert replays == run("policy", "diff", "base", mine, "--evidence", good, "--json").json["replays"] != []

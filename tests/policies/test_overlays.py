@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import policies
+from policies.errors import PolicyError
 from policies.loader import names
 
 SOURCE = {"kind": "house", "text": "for the test"}
@@ -250,3 +252,22 @@ def test_changing_a_loaded_policy_does_not_change_the_next_one() -> None:
     first.document["rules"][0]["severity"] = "info"
     first.to_dict()["rules"].clear()
     assert policies.load("base").rules[0].severity == "blocker"
+
+
+def test_a_policy_is_restored_as_it_was_and_never_after_a_change() -> None:
+    document = policies.effective(policies.load("healthcare-public"))
+    assert policies.restore(document).digest == document["digest"] == policies.loads(document).digest
+    # An older core, which today's loader refuses.
+    older = copy.deepcopy(document)
+    next(rule for rule in older["rules"] if rule["id"] == "CORE-005")["on_missing"] = "pass"
+    with pytest.raises(PolicyError, match="changed after it was written"):
+        policies.restore(older)
+    older["digest"] = policies.Policy({k: v for k, v in older.items() if k not in ("digest", "files")}).digest
+    assert policies.restore(older).digest == older["digest"]
+    with pytest.raises(PolicyError, match="loosens core"):
+        policies.loads(older)
+    for name in ("digest", "chain", "defaults", "rules"):
+        with pytest.raises(PolicyError, match=r"not an effective one|must have|required"):
+            policies.restore({k: v for k, v in document.items() if k != name})
+    with pytest.raises(PolicyError, match="not JSON"):
+        policies.restore({**document, "title": {1, 2}})

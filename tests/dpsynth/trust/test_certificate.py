@@ -543,6 +543,25 @@ def test_a_certificate_whose_verdicts_do_not_follow_from_its_evidence_is_refused
         certificate.verify(bundle.root)
 
 
+def test_a_verdict_under_earlier_core_rules_still_verifies_and_says_so(
+    make: Make, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A core rule that was made stricter since must not turn every earlier certificate into a damaged one."""
+    from policies import loader
+
+    then = copy.deepcopy(loader._shipped_effective("core"))
+    next(rule for rule in then["rules"] if rule["id"] == "CORE-005")["on_missing"] = "pass"
+    now = loader._shipped_effective
+    with monkeypatch.context() as patch:
+        patch.setattr(loader, "_shipped_effective", lambda name: then if name == "core" else now(name))
+        bundle = make(key)
+    report = certificate.verify(bundle.root, keys=[key.public])
+    assert report.internal == "rederived"
+    (warning,) = report.warnings
+    assert "core rules of this version are others" in warning
+    assert certificate.verify(make(key, name="today").root, keys=[key.public]).warnings == ()
+
+
 def test_a_waived_rule_is_derived_with_its_waiver(
     make: Make, key: SigningKey, evidence: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
