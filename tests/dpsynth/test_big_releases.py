@@ -52,8 +52,8 @@ def codes_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kilobyte of memory for codes; all else goes to files."""
     original = Encoder.encode
 
-    def encode(encoder: Encoder, batches: Iterable[pa.RecordBatch]) -> Encoded:
-        encoded = original(encoder, batches, 1000)
+    def encode(encoder: Encoder, batches: Iterable[pa.RecordBatch], **more: Any) -> Encoded:
+        encoded = original(encoder, batches, 1000, **more)
         assert all(isinstance(codes, np.memmap) for codes in encoded.codes.values())
         return encoded
 
