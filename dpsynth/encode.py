@@ -205,7 +205,7 @@ class Encoder:
         """The bins. Needs every pending column to have edges."""
         if self.pending:
             raise ConfigError(f"columns {', '.join(self.pending)} have no bins yet; call with_edges first")
-        paid = {*self.edges, *(declared.name for declared in self.schema.modelled if declared.open)}
+        paid = set(self.edges)
         return Domain(tuple(self._attribute(name, len(starts), DP if name in paid else DECLARED) for name, starts in self._starts.items()))
 
     def _attribute(self, name: str, size: int, provenance: str) -> Attribute:
@@ -216,7 +216,8 @@ class Encoder:
             known = parents(declared.categories, declared.hierarchy)
             groups = (*known, max(known) + 1) if declared.nullable else known
         scope = UNIT if declared.static else ROW
-        return Attribute(name, size + declared.nullable, declared.ordered, declared.nullable, provenance, scope, groups)
+        source = DP if declared.open else provenance
+        return Attribute(name, size + declared.nullable, declared.ordered, declared.nullable, source, scope, groups)
 
     @cached_property
     def _declared_starts(self) -> dict[str, tuple[int, ...] | None]:
