@@ -122,7 +122,6 @@ def test_a_release_is_decided_on_a_sample_and_says_so(tmp_path: Path, monkeypatc
     evidence = json.loads((done.bundle.internal / "evidence.json").read_text())
     rows = evidence["audits"]["rows"]
     assert rows["seen"] < rows["trained"] < ROWS
-    assert evidence["audits"]["verdict"] != "VIOLATION"
     # Nobody asked for a number of rows, so the table stays small enough to be audited whole.
     assert done.n_rows == 700
     report = (done.bundle.internal / "report.html").read_text()
