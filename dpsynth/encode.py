@@ -312,21 +312,6 @@ class Encoder:
         """Cells of the public grid of ``name``, the level for missing not counted."""
         return self._columns[name].size
 
-    def code_of(self, name: str, value: object) -> int:
-        """The code over ``domain`` of a value given by the caller; unlike a cell of a table it must fit the schema."""
-        import pyarrow as pa
-
-        if name not in self._columns:
-            raise ConfigError(f"column {name!r} is not in the model; it has {', '.join(self._columns)}")
-        column = self._columns[name]
-        declared = column.declared
-        if value is None and declared.nullable:
-            return self.domain[name].size - 1
-        code = int(column.encode(pa.array([str(value)]))[0])
-        if code < 0 or not _within(self.schema[name] if self.schema[name].type == "duration" else declared, value):
-            raise ConfigError(f"where {name!r}: that value is not in the declared domain of the column")
-        return int(np.searchsorted(self._starts[name], code, side="right")) - 1
-
     def level_of(self, name: str, value: object) -> int | None:
         """The level of a listed column that a caller's value names, ``None`` meaning missing; None where there is no such level."""
         import pyarrow as pa
@@ -599,20 +584,6 @@ class Encoder:
                 lacking = missing if absent is None else absent if missing is None else missing | absent
                 out[name] = (anchors.moments_at(declared, start, steps), lacking)
         return out
-
-
-def _within(declared: Field, value: object) -> bool:
-    """Whether a caller's number lies between the declared bounds; a table's cell would be clipped to them."""
-    if declared.type == "duration":
-        seconds, step = durations.seconds_of(str(value)), durations.STEPS[durations.step_of(declared)]
-        return seconds is not None and int(str(declared.minimum)) * step <= seconds < (int(str(declared.maximum)) + 1) * step
-    if declared.type not in ("integer", "number") or declared.minimum is None or declared.maximum is None:
-        return True
-    try:
-        number = float(str(value))
-    except ValueError:
-        return False
-    return isinstance(declared.minimum, (int, float)) and declared.minimum <= number <= float(str(declared.maximum))
 
 
 def floats_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

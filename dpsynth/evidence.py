@@ -153,6 +153,7 @@ def _guarantee(transcript: Mapping[str, Any], claim: Claim, results: Mapping[str
 
 
 def dictionary(schema: Schema, domain: Domain) -> dict[str, Any]:
+    """The public facts about the columns that policies ask for, with one entry per field."""
     dates = [anchors.step_of(f) for f in schema.modelled if f.type in ("date", "datetime")]
     ages = [
         float(f.maximum)

@@ -85,6 +85,7 @@ class Domain:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """The columns, in order."""
         return tuple(attribute.name for attribute in self.attributes)
 
     @cached_property
@@ -121,6 +122,7 @@ class Domain:
         return Domain(tuple(attribute for attribute in self.attributes if attribute.name not in names))
 
     def shape(self, clique: Sequence[str]) -> tuple[int, ...]:
+        """Levels of each column of ``clique``: the shape of its marginal."""
         return tuple(self[name].size for name in clique)
 
     def cells(self, clique: Sequence[str]) -> int:
@@ -152,6 +154,7 @@ class CodedTable:
 
     @property
     def n_rows(self) -> int:
+        """Records; 0 without columns."""
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     def take(self, rows: npt.NDArray[Any]) -> CodedTable:

@@ -64,6 +64,7 @@ class ReleaseOutcome:
 
     @property
     def exit_code(self) -> int:
+        """What the command line ends with: 0 permitted, 1 denied, 3 indeterminate."""
         return self.decision.exit_code
 
     def to_dict(self) -> dict[str, Any]:

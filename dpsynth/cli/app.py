@@ -139,6 +139,15 @@ def _attempt(arguments: list[str]) -> tuple[int, str | None]:
         return _unexpected(error)
 
 
+def _without_types_of_flags(command: Any) -> None:
+    """A flag is given or not; ``<bool>`` behind it in the help would look like a value to type."""
+    for inner in getattr(command, "commands", {}).values():
+        _without_types_of_flags(inner)
+    for parameter in command.params:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+
+
 def _check_text(argument: str) -> None:
     """Refuse bytes that are no text before anything is spent: half of the libraries below cannot open or write such a name."""
     try:
@@ -152,6 +161,7 @@ def _check_text(argument: str) -> None:
 def _invoke(arguments: list[str]) -> int:
     """Parse and run, without the parser's own error pages: they know fewer exit codes than we do."""
     command: Any = get_command(build())
+    _without_types_of_flags(command)
     try:
         with command.make_context("dpsynth", arguments) as context:
             result = command.invoke(context)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dpsynth import durations
 from dpsynth.constraints.condition import Column, Condition, Floats, bounds, ordered_value, parse
 from dpsynth.constraints.relations import Determines
 from dpsynth.constraints.support import level_ends
@@ -228,7 +230,10 @@ def _declared_domain(declared: Field) -> str:
     """What a caller may ask for; a schema is public."""
     if declared.has_bounds:
         counted = declared.counted
-        return "" if counted.minimum is None else f", from {counted.minimum} to {counted.maximum}"
+        if counted.minimum is None:
+            return ""
+        shown = partial(durations.shown, declared) if declared.type == "duration" else str
+        return f", from {shown(counted.minimum)} to {shown(counted.maximum)}"
     more = len(declared.levels) - _LISTED
     return f": {', '.join(declared.levels[:_LISTED])}" + (f" and {more} more" if more > 0 else "")
 

@@ -208,10 +208,12 @@ class PrivateData:
 
     @property
     def unit(self) -> PrivacyUnit:
+        """Who is protected, and how many of their rows are used."""
         return self._account.unit
 
     @property
     def budget(self) -> PrivacyBudget:
+        """What may be spent in all."""
         return self._account.budget
 
     @property
@@ -224,10 +226,12 @@ class PrivateData:
 
     @property
     def rho_left(self) -> float:
+        """What may still be spent, in zCDP."""
         return self._account.filter.left
 
     @property
     def rho_spent(self) -> float:
+        """What was spent so far, in zCDP."""
         return self._account.filter.spent
 
     def transcript(self) -> dict[str, Any]:

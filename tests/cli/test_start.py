@@ -85,3 +85,15 @@ def test_what_is_not_a_terminal_gets_no_escape_codes() -> None:
 def test_force_color_brings_colour_and_no_color_takes_it_away() -> None:
     assert "\x1b[" in _run("bad", FORCE_COLOR="1").stderr
     assert "\x1b[3" not in _run("bad", FORCE_COLOR="1", NO_COLOR="1").stderr
+
+
+@pytest.mark.parametrize("name", ["synth", "release", "demo"])
+def test_a_flag_is_shown_without_a_value_to_type(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    command = dict(commands())[name]
+    flags = {option for parameter in command.params if getattr(parameter, "is_flag", False) for option in parameter.opts}
+
+    assert main([name, "--help"]) == 0
+
+    shown = [line for line in capsys.readouterr().out.splitlines() if flags & set(line.split())]
+    assert len(shown) >= 2
+    assert not any("<bool>" in line for line in shown)
