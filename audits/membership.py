@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from audits import caps as theory
 from audits.bounds import auc, auc_detectable, auc_exceeds, auc_interval, paired_difference, placements, rate_exceeds, tpr_at_fpr
-from audits.nearest import Space, kth_distance, nearest_distances
+from audits.nearest import Space, kth_distance, nearest_distances, nearest_of_many
 from audits.result import AuditInput, AuditResult
 from audits.tables import Ints, Prepared, cells, flat, prepare
 from audits.verdicts import allowed, answer, inconclusive
@@ -191,8 +191,10 @@ def _row_scores(prepared: Prepared) -> dict[str, Floats]:
     space = Space(prepared.ordered, prepared.sizes, tuple(range(len(prepared.names))))
     rng = prepared.rng("neighbours")
     targets = prepared.real.take(game.rows)
-    seen = _sample(rng, len(prepared.synth), _SMOKE_TABLE if prepared.tier == "smoke" else len(prepared.synth))
-    first = kth_distance(space, targets, prepared.synth.take(seen), 1)
+    if prepared.tier == "smoke":
+        first = kth_distance(space, targets, prepared.synth.take(_sample(rng, len(prepared.synth), _SMOKE_TABLE)), 1)
+    else:
+        first = nearest_of_many(space, targets, prepared.synth, rng)[0].astype(np.float64)
     third = kth_distance(space, targets, prepared.synth.take(_sample(rng, len(prepared.synth), _NEIGHBOURS)), 3)
     scores["nearest"] = -first
     for units, reference in prepared.references:

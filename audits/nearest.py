@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from audits.tables import Coded, Ints, chunks
+from audits.tables import Coded, Ints, chunks, fingerprints
 
 Distances = npt.NDArray[np.uint16]
 T = TypeVar("T")
@@ -22,6 +22,10 @@ FINE = 2
 """Distance of two values of one coarse bin."""
 _BLOCK = 1 << 21
 """Distances held at once by a thread."""
+WHOLE = 200_000
+"""Rows of a table that are all searched for the nearest."""
+HALVES = 8
+_ALIKE = 64
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,33 @@ def kth_distance(space: Space, targets: Coded, table: Coded, k: int) -> npt.NDAr
     return np.asarray(nearest_distances(space, targets, table, (k,))[0])
 
 
-def nearest_record(space: Space, targets: Coded, table: Coded) -> Ints:
-    """Position of the nearest record of the table to each target, the first of several."""
-    return np.concatenate(blocks(space, targets, table, lambda _, distances: distances.argmin(axis=1).astype(np.int64)))
+def nearest_of_many(space: Space, targets: Coded, table: Coded, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Distance of each target to its nearest record of the table, and where that is (the first of several).
+
+    A table of more than WHOLE rows is searched where it counts: a random part of WHOLE rows, and in all of it the rows that are
+    equal to the target in one of HALVES random halves of the columns. A copy with a few cells changed is among them; of others the
+    distance may be that of the second nearest or later.
+    """
+    rows = np.arange(len(table)) if len(table) <= WHOLE else np.sort(rng.choice(len(table), WHOLE, replace=False))
+
+    def reduce(_: slice, distances: Distances) -> Ints:
+        return np.stack([distances.min(axis=1).astype(np.int64), distances.argmin(axis=1)])
+
+    distance, place = np.concatenate(blocks(space, targets, table if len(rows) == len(table) else table.take(rows), reduce), axis=1)
+    place = rows[place]
+    for _ in range(HALVES if len(rows) < len(table) else 0):
+        half = rng.permutation(space.columns)[: (len(space.columns) + 1) // 2]
+        keys = fingerprints(table.fine[:, half])
+        order = np.argsort(keys, kind="stable")
+        wanted, ordered = fingerprints(targets.fine[:, half]), keys[order]
+        starts, ends = np.searchsorted(ordered, wanted, "left"), np.searchsorted(ordered, wanted, "right")
+        for target in np.flatnonzero(ends > starts):
+            alike = order[starts[target] : min(ends[target], starts[target] + _ALIKE)]
+            gaps = space.distances(targets.take(np.array([target])), table.take(alike))[0]
+            best = int(gaps.argmin())
+            if gaps[best] < distance[target]:
+                distance[target], place[target] = gaps[best], alike[best]
+    return distance, place
 
 
 def nearest_distances(space: Space, targets: Coded, table: Coded, ranks: Sequence[int]) -> npt.NDArray[np.float64]:

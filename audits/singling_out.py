@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audits.bounds import lower_bound, mcnemar, upper_bound
-from audits.nearest import Space, nearest_record
+from audits.nearest import Space, nearest_of_many
 from audits.result import AuditInput, AuditResult
 from audits.risk import Successes, measure
 from audits.tables import Codes, Ints, Prepared, fingerprints, prepare
@@ -229,7 +229,7 @@ def _aimed(prepared: Prepared) -> tuple[list[Predicate], int]:
     rng = prepared.rng("aimed predicates")
     synth = prepared.synth.take(np.unique(fingerprints(prepared.synth.fine), return_index=True)[1])
     space = Space(prepared.ordered, prepared.sizes, tuple(range(len(prepared.names))))
-    records = nearest_record(space, prepared.real.take(prepared.targets[0]), synth)
+    _, records = nearest_of_many(space, prepared.real.take(prepared.targets[0]), synth, rng)
     index = Index.of(synth.fine)
     medians = index.ranked[len(synth) // 2]
     found: list[Predicate] = []

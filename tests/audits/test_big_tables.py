@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audits import AuditInput, Verdict, measure_similarity
+from audits import AuditInput, Verdict, measure_similarity, nearest
+from audits.nearest import Space, nearest_of_many
 from audits.registry import AUDITS
+from audits.tables import Coded
 from tests.audits.people import World, copy, strangers, world
 
 ROWS = 6000
@@ -70,3 +72,35 @@ def test_a_share_of_a_sample_is_not_told_as_that_of_the_table(everybody: World) 
     assert measure_similarity(data)["identical_match_share"] is None
     assert _run("exact_copies", data).details["synthetic_rows_equal_to_a_train_row"] is None
     assert measure_similarity(everybody.given(copy(everybody), tier="smoke"))["identical_match_share"] == 1.0
+
+
+def _coded(rng: np.random.Generator, rows: int) -> Coded:
+    codes = rng.integers(1, 9, (rows, 10)).astype(np.int32)
+    return Coded(codes, codes)
+
+
+def _brute_force(space: Space, targets: Coded, table: Coded) -> Any:
+    return space.distances(targets, table).astype(np.int64)
+
+
+def test_the_nearest_record_of_a_table_that_is_searched_whole_is_the_nearest() -> None:
+    rng = np.random.default_rng(0)
+    targets, table, space = _coded(rng, 40), _coded(rng, 3000), Space(np.zeros(10, dtype=bool), np.full(10, 9), tuple(range(10)))
+    distance, place = nearest_of_many(space, targets, table, rng)
+    gaps = _brute_force(space, targets, table)
+    np.testing.assert_array_equal(distance, gaps.min(axis=1))
+    np.testing.assert_array_equal(place, gaps.argmin(axis=1))
+
+
+def test_in_a_larger_table_copies_with_a_changed_cell_are_found_and_no_distance_is_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed cell is in none of eight halves of ten columns with a chance of 2^-8 a target, two in more; most of forty are found."""
+    monkeypatch.setattr(nearest, "WHOLE", 100)
+    rng = np.random.default_rng(1)
+    targets, table, space = _coded(rng, 40), _coded(rng, 3000), Space(np.zeros(10, dtype=bool), np.full(10, 9), tuple(range(10)))
+    for i in range(40):
+        table.fine[1000 + i] = targets.fine[i]
+        table.fine[1000 + i, i % 10] = 1 + targets.fine[i, i % 10] % 8
+    distance, place = nearest_of_many(space, targets, table, rng)
+    gaps = _brute_force(space, targets, table)
+    np.testing.assert_array_equal(distance, gaps[np.arange(40), place])
+    assert (distance == gaps.min(axis=1)).sum() >= 36
