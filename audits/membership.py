@@ -199,11 +199,11 @@ def _row_scores(prepared: Prepared) -> dict[str, Floats]:
     scores["nearest"] = -first
     for units, reference in prepared.references:
         rows = units[game.owner]
-        scores[DEFAULT][rows], scores["log_ratio"][rows] = _likelihood(prepared, cliques, rows, reference)
         # The noise that the transcript tells of may not be there.
-        scores["likelihood without noise"][rows] = (
-            _likelihood(prepared, dict.fromkeys(cliques, 0.0), rows, reference)[0] if measured else scores[DEFAULT][rows]
-        )
+        for label, values in zip(
+            (DEFAULT, "likelihood without noise", "log_ratio"), _likelihood(prepared, cliques, rows, reference), strict=True
+        ):
+            scores[label][rows] = values
         crowd = prepared.real.take(reference[_sample(rng, len(reference), _NEIGHBOURS)])
         own, own_third = nearest_distances(space, prepared.real.take(game.rows[rows]), crowd, (1, 3))
         scores["nearest_ratio"][rows] = np.log((own + 1.0) / (first[rows] + 1.0))
@@ -213,9 +213,9 @@ def _row_scores(prepared: Prepared) -> dict[str, Floats]:
 
 def _likelihood(
     prepared: Prepared, cliques: Mapping[tuple[int, ...], float], rows: npt.NDArray[np.bool_], reference: Ints
-) -> tuple[Floats, Floats]:
-    """Marginal-aware log likelihood ratio, and the log density ratio of MAMA-MIA (Golob et al. 2024), summed over
-    cliques.
+) -> tuple[Floats, Floats, Floats]:
+    """Marginal-aware log likelihood ratio, the same without noise, and the log density ratio of MAMA-MIA (Golob et al. 2024), summed
+    over cliques.
 
     A member adds one to the cell it falls in. With the rest of train known, the synthetic count there, scaled to n
     rows, differs from the expectation without it by ``gap``; its variance is that of the unknown rows, of sampling
@@ -228,21 +228,23 @@ def _likelihood(
     n, n_synth, n_rest = prepared.n_trained, len(synth), len(game.rest)
     n_cohort = prepared.n_train - n_rest
     each = (n - n_cohort) / n_rest if n_rest else 1.0
-    likelihood, log_ratio = np.zeros(len(target_rows)), np.zeros(len(target_rows))
+    likelihood, noiseless, log_ratio = (np.zeros(len(target_rows)) for _ in range(3))
+    crowd, rest = np.asfortranarray(real[reference]), np.asfortranarray(real[game.rest])
     for clique, variance in cliques.items():
         at = flat(real[target_rows], clique, sizes)
         count = _counter(at, cells(clique, sizes))
         synthetic = count(flat(synth, clique, sizes))
-        population = count(flat(real[reference], clique, sizes))
-        known = count(flat(real[game.rest], clique, sizes)) if n_rest else np.zeros(len(at))
+        population = count(flat(crowd, clique, sizes))
+        known = population if reference is game.rest else count(flat(rest, clique, sizes)) if n_rest else np.zeros(len(at))
         p_ref = (population + 0.5) / (len(reference) + 1.0)
         p_syn = (synthetic + _KAPPA * p_ref) / (n_synth + _KAPPA)
         gap = n * p_syn - each * known - n_cohort * p_ref
         spread = p_ref * (1 - p_ref)
-        total = (n_cohort + (each - 1) * each * n_rest) * spread + n * spread * n / n_synth + variance
-        likelihood += (gap - 0.5) / total
+        total = (n_cohort + (each - 1) * each * n_rest) * spread + n * spread * n / n_synth
+        likelihood += (gap - 0.5) / (total + variance)
+        noiseless += (gap - 0.5) / total
         log_ratio += np.log((synthetic + 0.5) / (n_synth + 1.0)) - np.log(p_ref)
-    return likelihood, log_ratio
+    return likelihood, noiseless, log_ratio
 
 
 def _counter(at: Ints, n_cells: int) -> Any:

@@ -5,7 +5,6 @@ Codes are computed from train, control and synthetic alike, so they treat member
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -107,40 +106,35 @@ class Prepared(AuditInput):
         return [frame for frame in (self.train, self.control, self.synthetic) if frame is not None]
 
     @cached_property
-    def _coded(self) -> tuple[Coded, Coded, Coded, Ints]:
+    def _coded(self) -> tuple[Coded, Coded, Ints]:
+        """Train above control, the release, and the number of coarse codes of each column."""
         frames = [self.train, self.control, self.synthetic]
         lengths = [0 if frame is None else len(frame) for frame in frames]
         n_before = lengths[0] + lengths[1]
-        fine = np.empty((sum(lengths), len(self.columns)), dtype=np.int32)
+        # Column after column: whatever counts reads a few whole columns of many rows.
+        fine = np.empty((sum(lengths), len(self.columns)), dtype=np.int32, order="F")
         coarse = np.empty_like(fine)
         for j, column in enumerate(self.columns):
             values = [_values(frame, column) for frame in self.frames]
             fine[:, j] = _fine_codes(values, column)
             coarse[:, j] = _coarse_codes(fine[:, j], n_before, column)
-        bounds = np.cumsum([0, *lengths])
-        tables = [Coded(fine[a:b], coarse[a:b]) for a, b in itertools.pairwise(bounds)]
         sizes = coarse.max(axis=0, initial=0).astype(np.int64) + 1
-        return tables[0], tables[1], tables[2], sizes
+        return Coded(fine[:n_before], coarse[:n_before]), Coded(fine[n_before:], coarse[n_before:]), sizes
 
     @property
     def real(self) -> Coded:
         """Train above control."""
-        return self._stacked
-
-    @cached_property
-    def _stacked(self) -> Coded:
-        train, control = self._coded[0], self._coded[1]
-        return Coded(np.concatenate([train.fine, control.fine]), np.concatenate([train.coarse, control.coarse]))
+        return self._coded[0]
 
     @property
     def synth(self) -> Coded:
         """The synthetic table."""
-        return self._coded[2]
+        return self._coded[1]
 
     @property
     def sizes(self) -> Ints:
         """Number of coarse codes of each column."""
-        return self._coded[3]
+        return self._coded[2]
 
     @property
     def n_train(self) -> int:
