@@ -125,7 +125,8 @@ def predicate(
         **({"signatures_required": required} if (required := _texts(evidence, "approvals.signatures_required", optional=True)) else {}),
         "ledger": _ledger(evidence),
         "internal_commitment": internal_commitment,
-        "issued": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        # A release that a waiver lets go is issued when that is decided; it is assessed again by the age of its table.
+        "issued": _time(_read(decision, "evaluated", str), "decision.evaluated").strftime("%Y-%m-%dT%H:%M:%SZ"),
         "reassess_by": _reassess_by(created.date(), _read(evidence, "certificate.reassess_months", int, optional=True)),
         "tool": {key: _read(evidence, f"tool.{key}", str) for key in ("name", "version")},
         "limits": list(_LIMITS),

@@ -22,9 +22,10 @@ def readme(said: Mapping[str, Any], names: Sequence[str]) -> str:
         (
             "Guarantee",
             f"{parameters(guarantee)} differential privacy, {guarantee['adjacency']}, "
-            f"one {guarantee['unit']} with at most {guarantee['max_rows']} rows",
+            f"one {guarantee['unit']}, " + ("one row" if guarantee["max_rows"] == 1 else f"with at most {guarantee['max_rows']} rows"),
         ),
         ("Policy", f"{policy['id']} {policy['version']}: {said['verdict']}"),
+        *(("Waived", f"{use['rule']} by {use['id']}, until {use['expires']}") for use in said["waivers"]),
         ("Issued", said["issued"]),
         ("Reassess by", said["reassess_by"] or "not set"),
     ]

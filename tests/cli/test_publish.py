@@ -99,6 +99,9 @@ def test_a_waiver_lets_the_very_table_out(run: Run, desk: Path, refused: Path) -
     assert (report["authentic"], report["internal"]) == (True, "rederived")
     assert [(use["id"], use["rule"]) for use in report["statement"]["predicate"]["waivers"]] == [("W-1", "TST-001")]
     assert "W-1" in (refused / "public" / "report.html").read_text(encoding="utf-8")
+    assert "| Waived | TST-001 by W-1, until" in (refused / "public" / "README.md").read_text(encoding="utf-8")
+    decided = json.loads((refused / "internal" / "decision.json").read_text())["evaluated"]
+    assert report["statement"]["predicate"]["issued"] == decided
     assert run("ledger", "verify", "--ledger", desk / "l.ledger", "--against", refused).code == 0
     assert run("publish", refused, "--waivers", _waivers_of(refused)).code == 2  # it is out
 
