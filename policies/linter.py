@@ -14,6 +14,7 @@ from typing import Any
 from policies.errors import PolicyError
 from policies.loader import load, loads
 from policies.metrics import AUDIT_NAMES, Kind, metric, to_number
+from policies.overlays import TIGHTER
 from policies.policy import FAIL_ON, Policy, Rule
 
 # 1 - (1 - 0.975) ** (1 / n): the upper bound of an exact 95 % interval after 0 hits in n attacks.
@@ -71,6 +72,8 @@ def _about(rule: Rule, policy: Policy) -> Iterator[str]:
         yield f"it takes no waiver, but severity {rule.severity} does not deny"
     if denies and rule.on_missing == rule.on_indeterminate == "pass":
         yield "evidence that is missing or unclear lets it pass without a warning"
+    if rule.warn is not None and rule.value is not None and TIGHTER[rule.op](rule.value, rule.warn):
+        yield f"it never warns: what is not {rule.op} {rule.warn} fails already"
     limit = to_number(rule.value)
     if limit is not None and rule.op in ("<", "<=") and known.high is not None and limit >= to_number(known.high):  # type: ignore[operator]
         yield "it can never fail: the quantity cannot be larger than the limit"

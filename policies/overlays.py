@@ -51,6 +51,9 @@ def fill(rule: Mapping[str, Any], defaults: Mapping[str, Any], under: Mapping[st
         base.pop("value", None)
     if "value" in rule:
         base.pop("ref", None)
+    if "warn" in base and "warn" not in rule and "value" in rule and TIGHTER[rule["op"]](rule["value"], base["warn"]):
+        # What would have warned fails now.
+        del base["warn"]
     out = {**base, **rule, "metric": full_path(rule["metric"])}
     out.setdefault("on_missing", defaults["on_missing"])
     out.setdefault("on_indeterminate", defaults["on_indeterminate"])
@@ -75,7 +78,7 @@ def loosened(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
             out.append("what the rule compares with changes")
         elif "value" in old and not TIGHTER[old["op"]](new["value"], old["value"]):
             out.append(f"value {new['value']} is looser than {old['value']}")
-        if "warn" in old and ("warn" not in new or not TIGHTER[old["op"]](new["warn"], old["warn"])):
+        if "warn" in old and not TIGHTER[old["op"]](new.get("warn", new.get("value")), old["warn"]):
             out.append("warn is looser")
     if new.get("statistic") != old.get("statistic"):
         out.append(f"statistic '{new.get('statistic')}' replaces '{old.get('statistic')}'")

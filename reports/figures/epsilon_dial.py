@@ -10,6 +10,7 @@ from reports.wording import exact, num
 
 _LOW, _HIGH = 0.1, 50.0
 _CX, _CY, _R = 230.0, 214.0, 150.0
+_LABEL = 84.0  # the width of a mark's label
 
 
 def epsilon_dial(epsilon: float, limits: tuple[tuple[str, float], ...]) -> Figure:
@@ -29,7 +30,8 @@ def epsilon_dial(epsilon: float, limits: tuple[tuple[str, float], ...]) -> Figur
             colour = BAD if word == "deny" else WARN
             canvas.line(*_at(value, _R - 12), *_at(value, _R + 12), colour, width=3, dash="" if word == "deny" else "4 3")
             x, y = _at(value, _R + 42)
-            side = "start" if word == "deny" else "end"
+            side = _side(value, "start" if word == "deny" else "end")
+            x = min(x, 460 - _LABEL) if side == "start" else max(x, _LABEL)
             canvas.text(x, y + 4, f"{word} above {num(value)}", size=10.5, anchor=side, fill=colour, weight="600", halo=True)
     tip_x, tip_y = _at(epsilon, _R - 2)
     canvas.line(_CX, _CY, tip_x, tip_y, INK, width=3.5)
@@ -60,6 +62,12 @@ def epsilon_dial(epsilon: float, limits: tuple[tuple[str, float], ...]) -> Figur
         tuple(rows),
         note,
     )
+
+
+def _side(value: float, at_the_top: str) -> str:
+    """Where a label beside the dial is anchored, so that it runs away from it."""
+    across = math.cos(_angle(value))
+    return at_the_top if abs(across) < 0.2 else "start" if across > 0 else "end"
 
 
 def _angle(value: float) -> float:

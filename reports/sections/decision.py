@@ -17,6 +17,7 @@ _BANNER = {
         "cannot decide: evidence is missing or inconclusive. Nothing may leave.",
     ),
 }
+_BROKEN_TOO = "does not permit this release: a rule is broken, and evidence is missing or inconclusive. Nothing may leave."
 EVIDENCE_SCHEMA = "dpsynth.evidence/1"
 
 
@@ -29,6 +30,8 @@ def build(evidence: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str,
     policy = {key: ev.text(ev.at(decision, f"policy.{key}")) for key in ("id", "title", "version", "digest")}
     name = f"Policy {policy['id']} {policy['version'] or ''}".strip() if policy["id"] else "The policy"
     findings = ev.records(decision.get("findings"))
+    if verdict == "indeterminate" and any(status_of(f) == "fail" for f in findings):
+        tail = _BROKEN_TOO
     counts = []
     for status, (label, sign, colour) in STATUS.items():
         count = sum(1 for f in findings if status_of(f) == status)

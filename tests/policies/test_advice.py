@@ -53,6 +53,7 @@ def rule(name: str, metric: str, op: str, value: Any, **changes: Any) -> dict[st
             rule("MY-001", "dp.rho", "<=", 1, on_missing="pass", on_indeterminate="pass"),
             "lets it pass without a warning",
         ),
+        (rule("MY-001", "dp.rho", "<=", 1, warn=2), "it never warns: what is not <= 2 fails already"),
     ],
 )
 def test_lint_warns_of_rules_that_surprise(document: dict[str, Any], message: str) -> None:

@@ -271,3 +271,18 @@ def test_a_policy_is_restored_as_it_was_and_never_after_a_change() -> None:
             policies.restore({k: v for k, v in document.items() if k != name})
     with pytest.raises(PolicyError, match="not JSON"):
         policies.restore({**document, "title": {1, 2}})
+
+
+def test_a_limit_below_the_inherited_warning_takes_its_place() -> None:
+    """A warning beyond the limit could never be given; one that is said must still be the stricter of the two."""
+    rule = {"id": "DP-001", "title": "t", "metric": "dp.epsilon", "op": "<=", "value": 2.0, "severity": "blocker", "source": SOURCE}
+    pin = f"base@1.0.0#{policies.load('base').digest}"
+    document = {"$schema": "dpsynth.policy/1", "policy": "p", "version": "1.0.0", "title": "t", "extends": [pin], "rules": [rule]}
+    assert policies.load("base").rule("DP-001").warn == 5.0
+    strict = policies.loads(document)
+    assert strict.rule("DP-001").warn is None
+    assert policies.loads(policies.effective(strict)).digest == strict.digest
+    assert policies.loads({**document, "rules": [{**rule, "value": 7.0}]}).rule("DP-001").warn == 5.0
+    assert policies.loads({**document, "rules": [{**rule, "warn": 1.0}]}).rule("DP-001").warn == 1.0
+    with pytest.raises(PolicyError, match="warn is looser"):
+        policies.loads({**document, "rules": [{**rule, "value": 7.0, "warn": 6.0}]})

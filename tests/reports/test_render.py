@@ -263,3 +263,13 @@ def test_lone_surrogates_can_be_written_too() -> None:
     evidence["fidelity"]["columns"]["\udfff"] = evidence["fidelity"]["columns"].pop("age")
     evidence["environment"]["\udfff"] = "\udfff"
     render(evidence, decision, audience="reviewer").encode("utf-8")
+
+
+def test_a_broken_rule_is_said_beside_missing_evidence() -> None:
+    evidence, decision = denied()
+    decision.update(verdict="indeterminate", exit_code=3)
+    assert "a rule is broken, and evidence is missing" in render(evidence, decision, audience="reviewer")
+    for finding in decision["findings"]:
+        if finding["status"] == "fail":
+            finding["status"] = "pass"
+    assert "cannot decide: evidence is missing" in render(evidence, decision, audience="reviewer")
