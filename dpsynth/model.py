@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import operator
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -205,7 +206,7 @@ class SyntheticModel:
         """
         if self.encoder is None:
             raise ConfigError("this model was fitted on coded data and has no encoder; use sample_codes")
-        n = self.rows if rows is None else rows
+        n = self.rows if rows is None else operator.index(rows)
         rng = np.random.default_rng(None if seed is None else [seed, 1])
         drawing = self.drawing(where, balance)
         if self.domain.unit_axes:

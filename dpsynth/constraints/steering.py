@@ -45,6 +45,8 @@ class Steering:
     def __init__(self, model: SyntheticModel, where: Mapping[str, Any] | None, balance: Balance | None) -> None:
         if model.encoder is None:
             raise ConfigError("this model was fitted on coded data and has no encoder; use sample_codes")
+        if where is not None and not isinstance(where, Mapping):
+            raise ConfigError(f"where={where!r} must map columns to conditions, e.g. {{'sex': 'f'}}")
         self._model = model
         self.conditions = tuple(condition_of(model.encoder, name, said) for name, said in (where or {}).items())
         self._weights: dict[str, Floats] = {}

@@ -88,6 +88,18 @@ def test_a_marginal_as_a_table_has_a_row_per_cell() -> None:
     pd.testing.assert_frame_equal(model.marginal("age").table(), model.marginal(["age"]).table())
 
 
+def test_what_is_no_condition_and_no_number_of_rows_is_refused() -> None:
+    rows = pd.DataFrame({name: [None] for name in ENCODER.columns})
+    model = dpsynth.Independent().fit(dpsynth.PrivateData.read(rows, SCHEMA, dpsynth.PrivacyBudget(epsilon=8.0, delta=1e-6)))
+
+    with pytest.raises(ConfigError, match="where='ward' must map columns to conditions"):
+        model.sample(3, where="ward")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="integer"):
+        model.sample(2.5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="column 'wards' is not in the domain; it has flag, ward"):
+        model.marginal("wards")
+
+
 def test_a_model_is_shown_in_a_line_without_its_tables() -> None:
     rows = pd.DataFrame({name: [None] for name in ("flag", "ward", "age", "pay", "free", "day", "stay", "hour")})
     model = dpsynth.Independent().fit(dpsynth.PrivateData.read(rows, SCHEMA, dpsynth.PrivacyBudget(epsilon=8.0, delta=1e-6)))

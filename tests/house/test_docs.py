@@ -29,9 +29,14 @@ def test_the_option_tables_are_those_of_the_parser() -> None:
     )
 
 
+def named_lines(text: str) -> list[str]:
+    """Every command line of a page, also those that cannot run as they stand, because they leave something out."""
+    return re.findall(r"^(?:\$ )?(dpsynth .*)$", text.replace("\\\n", " "), re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
-    for line in shell_lines(page.read_text(encoding="utf-8")):
+    for line in named_lines(page.read_text(encoding="utf-8")):
         words = shlex.split(line, comments=True)[1:]
         path = next((p for p in (" ".join(words[:2]), words[0]) if p in OPTIONS), None)
         used = {word.split("=")[0] for word in words if word.startswith("--")}
