@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -94,7 +95,7 @@ def _called_declared() -> Patch:
     original = encode.Encoder._attribute
 
     def attribute(self: Any, name: str, size: int, provenance: str) -> Any:
-        return original(self, name, size, "declared")
+        return replace(original(self, name, size, provenance), provenance="declared")
 
     return mock.patch.object(encode.Encoder, "_attribute", attribute)
 
