@@ -25,7 +25,7 @@ from dpsynth.in_order import in_order
 from dpsynth.inside_bins import place, steepness
 from dpsynth.lexicon import Lexicon
 from dpsynth.marginals import DECLARED, DP, ROW, UNIT, Attribute, CodedTable, Codes, Domain, code_dtype
-from dpsynth.schema import Field, Schema
+from dpsynth.schema import Field, Schema, Unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -584,6 +584,19 @@ class Encoder:
                 lacking = missing if absent is None else absent if missing is None else missing | absent
                 out[name] = (anchors.moments_at(declared, start, steps), lacking)
         return out
+
+
+def closed_by(schema: Schema, public: Any) -> Schema:
+    """The schema with the values of a ``public`` table, such as a released one, as the categories of open columns."""
+    from dpsynth.sources import open_source
+
+    if not schema.open:
+        return schema
+    fields = tuple(replace(declared, static=False) for declared in schema.modelled if declared.name in schema.open)
+    encoder = Encoder(Schema(schema.dataset, schema.population, Unit(schema.unit.name), fields))
+    lexicons = encoder.lexicons()
+    encoder.encode(open_source(public, encoder.columns), lexicons=lexicons)
+    return schema.closed({name: lexicon.texts for name, lexicon in lexicons.items()})
 
 
 def floats_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

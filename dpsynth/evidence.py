@@ -132,7 +132,8 @@ def _guarantee(transcript: Mapping[str, Any], claim: Claim, results: Mapping[str
     events = transcript["events"]
     recomposed = results.get("recomposition", {})
     return {
-        "variant": "zCDP",
+        # With thresholds rho holds but for events of probability threshold_delta (Bun and Steinke 2016, Definition 8.1).
+        "variant": "approximate zCDP" if claim.threshold_delta else "zCDP",
         "epsilon": claim.epsilon,
         "delta": repr(claim.delta),
         "rho": claim.rho,
@@ -145,7 +146,9 @@ def _guarantee(transcript: Mapping[str, Any], claim: Claim, results: Mapping[str
         "recomposed": recomposed.get("verdict") == "NOT_FALSIFIED",
         "unprotected_tables": [],
         "unprotected_quantities": ["whether each attempt at this release was permitted"],
-        "accountant": ACCOUNTANT,
+        "accountant": f"{ACCOUNTANT}; {claim.threshold_delta!r} of delta is set aside first for values found in the records"
+        if claim.threshold_delta
+        else ACCOUNTANT,
         "mechanisms": sorted({_MECHANISMS[event["kind"]] for event in events if event["kind"] in _MECHANISMS}),
         "libraries": {"opendp": opendp_version()},
         "population_bound": schema.population_bound,

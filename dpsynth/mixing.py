@@ -26,16 +26,18 @@ MARK = b"dpsynth.holds_real_records"
 def mix(real: Any, synthetic: Any, schema: Schema, *, seed: int | None = None) -> pd.DataFrame:
     """All rows of both tables in random order, with a column ``dp_origin``: ``real`` or ``synthetic``.
 
-    Both are read as ``schema`` says, at its own granularity: bounds clip, missing values are missing, identifiers are left out. The result
+    Both are read as ``schema`` says, at its own granularity: bounds clip, missing values are missing, identifiers are left out; open
+    columns have the categories that ``synthetic`` has. The result
     holds real records and is as private as they are. It costs no budget, because nothing may leave.
     """
     import pandas as pd
 
-    from dpsynth.encode import Encoder
+    from dpsynth.encode import Encoder, closed_by
     from dpsynth.sources import header, open_source
 
     if ORIGIN in {field.name for field in schema.fields}:
         raise InputError(f"field {ORIGIN!r} of the schema has the name of the column that tells real from synthetic; rename it")
+    schema = closed_by(schema, synthetic)
     # Keys of persons are not read: rows are mixed, and new persons have new keys.
     fields = tuple(replace(field, static=False) for field in schema.modelled)
     encoder = Encoder(replace(schema, fields=fields, unit=Unit(schema.unit.name), primary_key=()))

@@ -94,6 +94,7 @@ def _with_schema(
 ) -> tuple[dict[str, Any], audits.Claim | None]:
     """All three tables at the schema's granularity, and the claim if there is one."""
     import audits
+    from dpsynth.encode import closed_by
     from dpsynth.privacy import PrivacyBudget
     from dpsynth.schema import Schema, Unit
     from dpsynth.toy_mechanism import audit_columns
@@ -103,7 +104,7 @@ def _with_schema(
     if epsilon is not None and delta is not None:
         budget = PrivacyBudget(epsilon, delta).with_open_columns(len(schema.open))
         claim = audits.Claim(schema.unit.name, schema.unit.max_rows, schema.neighbours, budget.rho, epsilon, delta, budget.threshold_delta)
-    schema = _closed(schema, synthetic)
+    schema = closed_by(schema, synthetic)
     released = replace(schema, unit=Unit(schema.unit.name), primary_key=())
     train_table, train_units = _encoded(schema, train)
     control_table, control_units = _encoded(schema, control)
@@ -117,20 +118,6 @@ def _with_schema(
         "columns": audit_columns(schema),
     }
     return tables, claim
-
-
-def _closed(schema: Schema, synthetic: str) -> Schema:
-    """The schema with the values of the synthetic table, which are public, as the categories of open columns."""
-    from dpsynth.encode import Encoder
-    from dpsynth.schema import Unit
-    from dpsynth.sources import open_source
-
-    if not schema.open:
-        return schema
-    encoder = Encoder(replace(schema, unit=Unit(schema.unit.name), primary_key=()))
-    lexicons = encoder.lexicons()
-    encoder.encode(open_source(synthetic, encoder.columns), lexicons=lexicons)
-    return schema.closed({name: lexicon.texts for name, lexicon in lexicons.items()})
 
 
 def _encoded(schema: Schema, source: str) -> tuple[pd.DataFrame, npt.NDArray[np.int64] | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,21 @@ def test_every_answer_says_what_it_could_have_seen(audited: Audited) -> None:
     for synthetic in (OTHERS, COPY):
         for name, result in audited(TRAIN, CONTROL, synthetic, "--json").json["results"].items():
             assert result["detectable"] is not None and result["detectable_unit"], name
+
+
+def test_open_categories_of_an_audit_are_those_of_the_synthetic_table(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"code": rng.choice([f"c{i}" for i in range(40)], 900), "ward": rng.choice(["a", "b"], 900)})
+    synthetic = table.sample(300, random_state=1).assign(code=lambda rows: rows["code"].where(rows["code"] < "c2", "other"))
+    paths: list[object] = []
+    for name, frame in (("train", table[:450]), ("control", table[450:]), ("synthetic", synthetic)):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        paths += [f"--{name}", tmp_path / f"{name}.csv"]
+    fields = [{"name": "code", "type": "string", "dp:categories": "dp"}, {"name": "ward", "type": "string", "categories": ["a", "b"]}]
+    document = {"dp:dataset": {"id": "d", "population": "p"}, "dp:unit": {"name": "person"}, "fields": fields}
+    (tmp_path / "s.json").write_text(json.dumps(document), encoding="utf-8")
+
+    done = run("audit", *paths, "--schema", tmp_path / "s.json", "--epsilon", "3", "--delta", "1e-6", "--tier", "smoke", "--json")
+
+    assert done.json["claim"]["threshold_delta"] == pytest.approx(1e-7)
+    assert done.json["results"]["membership"]["verdict"] == "NOT_FALSIFIED", done.json["results"]["membership"]

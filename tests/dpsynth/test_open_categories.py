@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 from dpsynth import pipeline
-from dpsynth.encode import Encoder
+from dpsynth.encode import Encoder, closed_by
 from dpsynth.errors import ConfigError, LedgerError, SchemaError
 from dpsynth.lexicon import Lexicon
+from dpsynth.mixing import mix
 from dpsynth.model import load
 from dpsynth.planning.plan import plan
 from dpsynth.privacy.ledger import Ledger
@@ -164,6 +165,18 @@ def test_a_table_with_300_codes_is_released_and_the_model_is_read_again(tmp_path
     assert set(again.sample(50, seed=0, where={"code": found[1]})["code"]) == {found[1]}
 
 
+def test_what_is_released_says_which_categories_a_mixed_table_has() -> None:
+    table = _table(6000)
+    schema = Schema.from_dict(_document())
+    made = pipeline.fit(table, schema=schema, epsilon=3.0, delta=1e-6, synthesizer="mst", seed=1).table()
+    values = sorted(set(made["code"]) - {"other"})
+    assert closed_by(schema, made)["code"].categories == ("other", *values)
+
+    mixed = mix(table, made, schema, seed=0)
+    assert set(mixed["code"]) <= {"other", *values}
+    assert (mixed.loc[mixed["dp_origin"] == "real", "code"] == "D000").sum() == (table["code"] == "D000").sum()
+
+
 def test_one_batch_after_another_is_counted_like_one_table() -> None:
     table = _table(3000)
     batches = pa.Table.from_pandas(table, preserve_index=False).to_batches(max_chunksize=170)
@@ -186,6 +199,7 @@ def test_a_release_says_what_was_found_and_what_it_cost(tmp_path: Path) -> None:
     assert evidence["dp"]["recomposed"] is True
     assert (evidence["dp"]["epsilon"], evidence["dp"]["delta"]) == (3.0, "1e-06")
     assert evidence["dp"]["epsilon_spent"] <= 3.0
+    assert evidence["dp"]["variant"] == "approximate zCDP" and "e-07 of delta is set aside first" in evidence["dp"]["accountant"]
     assert evidence["claim"]["threshold_delta"] == pytest.approx(1e-7)
     assert evidence["schema"]["domain_provenance"] == ["declared", "dp"]
     field = evidence["schema"]["fields"][0]
