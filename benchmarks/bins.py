@@ -108,6 +108,14 @@ METHODS: dict[str, Method] = {
 }
 
 
+def on_simplex(shares: Floats) -> Floats:
+    """The nearest shares that are not negative and add up to one, as a fit of a model makes them."""
+    ranked = np.sort(shares)[::-1]
+    excess = (np.cumsum(ranked) - 1.0) / np.arange(1, len(ranked) + 1)
+    nearest = np.maximum(shares - excess[np.flatnonzero(ranked > excess)[-1]], 0.0)
+    return np.asarray(nearest / nearest.sum())
+
+
 def error(values: Floats, method: Method, rho: float, rng: np.random.Generator) -> tuple[float, int]:
     """Wasserstein distance of values drawn evenly inside bins with noisy counts, in standard deviations of the column; how many bins."""
     cells = np.minimum((values * CELLS).astype(np.int64), CELLS - 1)
@@ -115,8 +123,8 @@ def error(values: Floats, method: Method, rho: float, rng: np.random.Generator) 
     edges = method(below, _OF_COLUMN * rho, rng)
     counts = below[edges[1:]] - below[edges[:-1]]
     stddev = 1.0 / math.sqrt(2.0 * (1.0 - _OF_COLUMN) * rho)
-    noisy = np.maximum(counts + np.rint(rng.normal(0.0, stddev, len(counts))), 0.0) + 1e-9
-    bins = rng.choice(len(noisy), len(values), p=noisy / noisy.sum())
+    shares = on_simplex((counts + np.rint(rng.normal(0.0, stddev, len(counts)))) / len(values))
+    bins = rng.choice(len(shares), len(values), p=shares)
     drawn = (edges[bins] + rng.random(len(values)) * np.diff(edges)[bins]) / CELLS
     apart = np.abs(np.sort(values) - np.sort(drawn)).mean()
     return float(apart / values.std()), len(counts)
