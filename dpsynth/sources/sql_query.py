@@ -19,6 +19,8 @@ from dpsynth.sources.pandas_frame import text_array
 
 _URL = re.compile(r"^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://[^#]*#.+", re.IGNORECASE | re.DOTALL)
 _NAME = "the query"
+# After brackets and comments. A WITH may still hold a DELETE; its transaction is never committed.
+_READS = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table|from)\b", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,11 @@ def _query(ref: str | SqlQuery) -> SqlQuery:
 
 
 def _statement(query: str) -> str:
-    """A bare name, perhaps with a schema, is a table."""
+    """A bare name, perhaps with a schema, is a table. What begins as no query is refused: a slip of the pen must not change a database."""
     if re.fullmatch(r"\s*\S+\s*", query):
         return "SELECT * FROM " + ".".join(_quoted(part) for part in query.strip().split("."))
+    if not _READS.match(query):
+        raise InputError(f"{_NAME} must begin with SELECT, WITH, VALUES, TABLE or FROM, or be the name of a table")
     return query
 
 

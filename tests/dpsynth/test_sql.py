@@ -183,4 +183,25 @@ def test_what_is_no_connection_or_returns_nothing_is_refused(database: tuple[Pat
     with pytest.raises(InputError, match="a int is not a connection"):
         open_source(SqlQuery(7, "t"), NAMES)
     with pytest.raises(InputError, match="returns no rows"):
-        open_source(SqlQuery(database[1], "CREATE TABLE other (x INTEGER)"), NAMES)
+        open_source(SqlQuery(database[1], "WITH x AS (SELECT 1 AS whole) INSERT INTO visits (whole) SELECT whole FROM x"), NAMES)
+
+
+@pytest.mark.parametrize(
+    "query", ["DROP TABLE visits", " delete from visits", "/* select */ UPDATE visits SET age = 1", "-- select\nDROP TABLE visits"]
+)
+def test_a_query_that_is_none_changes_nothing(database: tuple[Path, sqlite3.Connection], query: str) -> None:
+    pytest.importorskip("sqlalchemy", reason="the sql extra is not installed")
+    path, connection = database
+    before = list(connection.execute("SELECT * FROM visits"))
+
+    for ref in (f"sqlite:///{path}#{query}", SqlQuery(connection, query)):
+        with pytest.raises(InputError, match="must begin with SELECT"):
+            header(ref)
+    assert list(connection.execute("SELECT * FROM visits")) == before
+
+
+@pytest.mark.parametrize("query", ["-- all\nSELECT * FROM visits", "with v as (select * from visits) select * from v"])
+def test_a_query_may_begin_with_a_comment_or_a_name(database: tuple[Path, sqlite3.Connection], query: str) -> None:
+    pytest.importorskip("sqlalchemy", reason="the sql extra is not installed")
+    path, _ = database
+    assert header(f"sqlite:///{path}#{query}") == header(f"sqlite:///{path}#visits")
