@@ -10,7 +10,7 @@ import math
 import numbers
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from policies.errors import PolicyError
@@ -79,13 +79,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class WaiverUse:
-    """Whether a waiver that was handed in counted, and if not, why."""
+    """Whether a waiver that was handed in counted, and if not, why. ``terms`` is what it says: why it was given, by whom, up to what."""
 
     id: str
     rule: str
     applied: bool
     reason: str
     expires: str
+    terms: Mapping[str, Any]
+
+    def to_dict(self, disclosure: str = "reviewer") -> dict[str, Any]:
+        """Plain JSON; people and reasons are for reviewers."""
+        out = {"id": self.id, "rule": self.rule, "applied": self.applied, "reason": self.reason, "expires": self.expires}
+        return {**out, "terms": dict(self.terms)} if check_disclosure(disclosure) == "reviewer" else out
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ class Decision:
             "evaluated": self.evaluated,
             "counts": self.counts,
             "findings": [finding.to_dict(disclosure) for finding in self.findings],
-            "waivers": [asdict(use) for use in self.waivers],
+            "waivers": [use.to_dict(disclosure) for use in self.waivers],
         }
 
 

@@ -64,7 +64,7 @@ def evaluate(
         mine = [waiver for waiver in waivers if waiver.rule == rule.id]
         findings.append(_waive(finding, rule, judged, mine, uses, policy, subject, today))
     for waiver in waivers:
-        uses.setdefault(waiver.id, WaiverUse(waiver.id, waiver.rule, False, _unused(waiver, policy), waiver.expires))
+        uses.setdefault(waiver.id, WaiverUse(waiver.id, waiver.rule, False, _unused(waiver, policy), waiver.expires, waiver.terms))
     statuses = {finding.status for finding in findings}
     verdict = "indeterminate" if "indeterminate" in statuses else "denied" if "fail" in statuses else "permitted"
     return Decision(
@@ -184,7 +184,7 @@ def _waive(
     refused = []
     for waiver in waivers:
         why = waiver.refusal(policy, rule, subject=subject, value=finding.value, judged=judged, today=today)
-        uses[waiver.id] = WaiverUse(waiver.id, waiver.rule, why is None, why or waiver.remark(today), waiver.expires)
+        uses[waiver.id] = WaiverUse(waiver.id, waiver.rule, why is None, why or waiver.remark(today), waiver.expires, waiver.terms)
         if why is None:
             return replace(finding, status="waived", waiver=waiver.id, message=f"{finding.message}; {waiver.remark(today)}")
         refused.append(f"waiver {waiver.id} does not count: {why}")

@@ -49,6 +49,18 @@ class Waiver:
         """One entry of a waiver file that was already checked."""
         return cls(**{**document, "approved_by": tuple(document["approved_by"])})
 
+    @property
+    def terms(self) -> dict[str, Any]:
+        """Why it was given, by whom and up to what."""
+        return {
+            "reason": self.reason,
+            "requested_by": self.requested_by,
+            "approved_by": list(self.approved_by),
+            "created": self.created,
+            "max_value": self.max_value,
+            "ticket": self.ticket,
+        }
+
     def refusal(self, policy: Policy, rule: Rule, *, subject: Any, value: Any, judged: bool, today: date) -> str | None:
         """Why this waiver does not cover this failure of ``rule``; None when it does.
 

@@ -18,6 +18,7 @@ def build(evidence: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str,
             "applied": answer(w.get("applied")),
             "reason": ev.text(w.get("reason")) or NOT_STATED,
             "expires": ev.text(w.get("expires")) or NOT_STATED,
+            **_terms(w),
         }
         for w in ev.records(decision.get("waivers"))
     ]
@@ -28,6 +29,20 @@ def build(evidence: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str,
     return {
         "waivers": waivers,
         "approvals": approvals,
+        "signatures": ev.strings(ev.at(evidence, "approvals.signatures_required")),
         "roles": num(ev.at(evidence, "approvals.distinct_roles"), NOT_STATED),
         "model_risk": answer(ev.at(evidence, "docs.model_risk_fields_complete"), "filled in", "incomplete"),
+    }
+
+
+def _terms(waiver: Mapping[str, Any]) -> dict[str, str]:
+    """What the waiver itself says: why, by whom, up to what."""
+    approvers = ", ".join(ev.strings(ev.at(waiver, "terms.approved_by")))
+    limit = ev.at(waiver, "terms.max_value")
+    return {
+        "given_for": ev.text(ev.at(waiver, "terms.reason")) or NOT_STATED,
+        "limit": ev.text(limit) or num(limit, ""),
+        "ticket": ev.text(ev.at(waiver, "terms.ticket")) or "",
+        "requested_by": ev.text(ev.at(waiver, "terms.requested_by")) or NOT_STATED,
+        "approved_by": approvers or NOT_STATED,
     }

@@ -164,3 +164,14 @@ def test_sarif_is_plain_ascii_json(reader: Callable[[str], Any], decision: polic
     text = policies.render(decision, "sarif")
     assert text.isascii()
     assert reader(text)
+
+
+def test_the_people_and_reasons_of_a_waiver_are_for_reviewers(evidence: dict[str, Any], now: datetime) -> None:
+    evidence["approvals"]["distinct_roles"] = 0
+    given = policies.Waiver("W-1", "GOV-401", "a" * 64, "Qreason", "Qasker", ("Qfirst", "Qsecond"), "2026-11-01", "2026-11-30")
+    decision = policies.evaluate(evidence, policies.load("healthcare-public"), waivers=[given], now=now)
+    (use,) = decision.to_dict("reviewer")["waivers"]
+    assert (use["terms"]["reason"], use["terms"]["approved_by"]) == ("Qreason", ["Qfirst", "Qsecond"])
+    for output in policies.RENDERERS:
+        assert not re.search("Q(reason|asker|first|second)", policies.render(decision, output))
+    assert "terms" not in decision.to_dict("verdicts")["waivers"][0]

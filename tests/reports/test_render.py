@@ -273,3 +273,20 @@ def test_a_broken_rule_is_said_beside_missing_evidence() -> None:
         if finding["status"] == "fail":
             finding["status"] = "pass"
     assert "cannot decide: evidence is missing" in render(evidence, decision, audience="reviewer")
+
+
+def test_who_asked_for_a_waiver_who_approved_it_and_why_is_for_reviewers_alone() -> None:
+    evidence, decision = demo()
+    evidence["approvals"]["signatures_required"] = ["data-owner"]
+    inside, outside = (render(evidence, decision, audience=audience) for audience in ("reviewer", "public"))
+    for words in ("Ana Lima", "approved by Bo Chen, Cy Diaz", "weighted up by the recipient", "up to 1.8", "DPO-991"):
+        assert words in inside and words not in outside
+    assert "asks for signatures by: data-owner" in inside
+    for use in decision["waivers"]:
+        use.pop("terms", None)
+    assert "not stated" in render(evidence, decision, audience="reviewer").lower()
+
+
+def test_a_refused_release_is_not_said_to_have_a_certificate() -> None:
+    refused = render(*denied(), audience="reviewer")
+    assert "it has no certificate" in refused and "certificate.dsse.json</code> in the public folder" not in refused
