@@ -76,11 +76,14 @@ def distinct(array: pa.Array) -> tuple[npt.NDArray[np.integer[Any]], pa.Array]:
     return places, pa.concat_arrays([values, pa.nulls(1, values.type)])
 
 
-def numbers(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.float64], Status]:
-    """Cells as floats, with a status each. NaN is missing and becomes 0; infinities stay for the caller to clip."""
+def numbers(array: pa.Array, missing: Collection[str], decimal: str = ".") -> tuple[npt.NDArray[np.float64], Status]:
+    """Cells as floats, with a status each. NaN is missing and becomes 0; infinities stay for the caller to clip.
+
+    In texts ``decimal`` is read as a decimal point, and so is a point; a text with both is no number.
+    """
     array = _plain(array)
     if _is_text(array.type):
-        return _numbers_of_text(array, missing)
+        return _numbers_of_text(array, missing, decimal)
     if pt.is_date(array.type) or pt.is_timestamp(array.type):
         return np.zeros(len(array)), np.where(_nulls(array), MISSING, UNSEEN).astype(np.uint8)
     if pt.is_boolean(array.type):
@@ -91,9 +94,11 @@ def numbers(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.f
     return np.where(absent, 0.0, values), np.where(absent, MISSING, VALUE).astype(np.uint8)
 
 
-def _numbers_of_text(array: pa.Array, missing: Collection[str]) -> tuple[npt.NDArray[np.float64], Status]:
+def _numbers_of_text(array: pa.Array, missing: Collection[str], decimal: str) -> tuple[npt.NDArray[np.float64], Status]:
     trimmed = pc.utf8_trim_whitespace(array)
     absent = _nulls(trimmed) | _is_in(trimmed, missing)
+    if decimal != ".":
+        trimmed = pc.replace_substring(trimmed, decimal, ".")
     plain = _flags(pc.match_substring_regex(trimmed, _PLAIN_NUMBER))
     parsed = pc.cast(pc.if_else(pa.array(plain), trimmed, pa.scalar(None, trimmed.type)), pa.float64())
     values = np.array(pc.fill_null(parsed, 0.0).to_numpy(zero_copy_only=False))

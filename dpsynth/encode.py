@@ -158,7 +158,7 @@ class _Ordered:
         elif self.declared.type in ("date", "datetime"):
             values, status = cells.moments(array, self.declared.missing_values, self.declared.format)
         else:
-            values, status = cells.numbers(array, self.declared.missing_values)
+            values, status = cells.numbers(array, self.declared.missing_values, self.declared.decimal)
         return np.where(status == cells.VALUE, self.grid.cells(values), -status.astype(np.int64))
 
 

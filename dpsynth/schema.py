@@ -102,6 +102,7 @@ class Field:
     ``anchor``: the date of the same row from which this date is counted; bounds, bins, spikes and ``unseen`` then count steps.
     ``open``: the categories are found under the budget, and are None until then; ``minimum_count`` is the least noisy count of rows
     (of units, where each weighs one) at which a value becomes one.
+    ``decimal``: the mark before the decimals of numbers that come as text; a point is always read as one, too.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Field:
     anchor: str | None = None
     open: bool = False
     minimum_count: int | None = None
+    decimal: str = "."
 
     @cached_property
     def counted(self) -> Field:
@@ -425,6 +427,8 @@ class Field:
     def _check_format(self) -> None:
         if self.format not in (None, "default") and self.type not in RESOLUTIONS:
             self._refuse(f"has format={self.format!r}, which is only read for dates and datetimes; remove it")
+        if self.decimal not in (".", ",") or (self.decimal == "," and self.type != "number"):
+            self._refuse(f'has decimalChar={self.decimal!r}; it is "." or, in a column of type number, ","')
 
     def to_dict(self) -> dict[str, Any]:
         """The field as Table Schema JSON; ``Schema.from_dict`` reads it back to an equal field."""
@@ -433,6 +437,7 @@ class Field:
             "title": self.title or None,
             "description": self.description or None,
             "format": self.format,
+            "decimalChar": self.decimal if self.decimal != "." else None,
             "categories": self._categories_json(),
             "dp:categories": DP if self.open else None,
             "dp:minimumCount": self.minimum_count,
@@ -863,6 +868,7 @@ def _field(item: Mapping[str, Any], missing: tuple[str, ...]) -> Field:
         spikes=tuple(_bound(name, kind_of_bounds, "dp:spikes", spike) for spike in item.get("dp:spikes", ())),
         resolution=item.get("dp:resolution"),
         format=item.get("format"),
+        decimal=item.get("decimalChar", "."),
         fake=item.get("dp:fake"),
         pattern=item.get("dp:pattern"),
         hierarchy=tuple(hierarchy.items()) if isinstance(hierarchy, Mapping) else hierarchy,

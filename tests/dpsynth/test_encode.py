@@ -87,6 +87,11 @@ def through_pandas(field: Field, cells: Sequence[Any]) -> list[int]:
         (integer(0, 9), [True, False], [1, 0]),
         (integer(0, 9), ["true", "False"], [1, 0]),
         (real(0, 1, resolution=0.25), ["0.26", "0.4", "1", "0.1"], [1, 2, 4, 0]),
+        (real(0, 9, resolution=0.5, nullable=True, decimal=","), ["1,5", " 2,0 ", "2.5", "-,5", "1e0", "7,0"], [3, 4, 5, 0, 2, 14]),
+        # Both marks are no number, and neither are marks between thousands: rather none than one that is a thousand times too small.
+        (real(0, 9, resolution=0.5, nullable=True, decimal=","), ["1.000,5", "1,000,5", "", None, "1,5 "], [19, 19, 19, 19, 3]),
+        (real(0, 9, resolution=0.5, nullable=True, missing_values=("-9",), decimal=","), ["-9,0", "-9", "9,0"], [19, 19, 18]),
+        (real(0, 9, resolution=0.5, nullable=True), ["1,5", "1.5"], [19, 3]),
         (listed("a", "b"), ["b", " a", "c", "", None], [1, 0, 0, 0, 0]),
         (listed("a", "b", unseen="b"), ["a", "c", "", None], [0, 1, 1, 1]),
         (listed("a", "b", nullable=True), ["a", "c", "", None], [0, 2, 2, 2]),

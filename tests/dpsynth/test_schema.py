@@ -149,6 +149,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("resolution zero", schema(number(**{"dp:resolution": 0})), "it must be a step > 0"),
     ("resolution too fine", schema(number(**{"dp:resolution": 1e-17})), "too fine for its range"),
     ("format of a number", schema({**AGE, "format": "%d"}), "format='%d', which is only read for dates"),
+    ("decimal comma of a whole number", schema({**AGE, "decimalChar": ","}), "decimalChar=','; it is"),
     ("fake of a model column", schema({**SEX, "dp:fake": "name"}), "which is for identifiers"),
     (
         "bins of an identifier",
@@ -345,3 +346,10 @@ def test_the_population_of_the_smallest_area_is_declared_and_reaches_the_evidenc
             Schema.from_dict(schema({**place, "dp:areaPopulation": wrong}))
     with pytest.raises(SchemaError, match="dp:areaPopulation has no meaning"):
         Schema.from_dict(schema({"name": "id", "type": "string", "dp:role": "identifier", "dp:areaPopulation": 5}, county))
+
+
+def test_a_decimal_comma_is_written_down_and_read_back() -> None:
+    field = Field("x", "number", ordered=True, minimum=0.0, maximum=1.0, decimal=",")
+    assert field.to_dict()["decimalChar"] == ","
+    read = Schema.from_dict(Schema("d", "p", Unit("row"), (field,)).to_dict())
+    assert read["x"] == field
