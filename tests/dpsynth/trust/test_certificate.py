@@ -543,6 +543,18 @@ def test_a_certificate_whose_verdicts_do_not_follow_from_its_evidence_is_refused
         certificate.verify(bundle.root)
 
 
+def test_a_certificate_of_another_release_is_called_that(make: Make, key: SigningKey, tmp_path: Path) -> None:
+    first, second = make(key, name="first"), make(key, name="second")
+    assert first.public is not None and second.public is not None
+    for name in ("synthetic.parquet", "synthetic.csv", "README.md"):
+        (second.public / name).write_bytes(b"another " + (second.public / name).read_bytes())
+    with pytest.raises(VerificationError, match=r"README\.md differs .* the certificate is of another release"):
+        certificate.verify(second.public)
+    (first.public / "README.md").write_bytes(b"changed")
+    with pytest.raises(VerificationError, match=r"README\.md differs from the certified file$"):
+        certificate.verify(first.public)
+
+
 def test_a_verdict_under_earlier_core_rules_still_verifies_and_says_so(
     make: Make, key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
