@@ -29,10 +29,15 @@ class CodeAuditCache:
     folder: Path
 
     @classmethod
-    def of_user(cls) -> CodeAuditCache:
-        """``$XDG_CACHE_HOME/dpsynth/code-audits``, or under ``~/.cache``."""
-        base = os.environ.get("XDG_CACHE_HOME", "")
-        return cls((Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "dpsynth" / "code-audits")
+    def of_user(cls) -> CodeAuditCache | None:
+        """``$XDG_CACHE_HOME/dpsynth/code-audits``, or under ``~/.cache``; None for a user without a home, as in some containers."""
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if not base.is_absolute():
+            try:
+                base = Path.home() / ".cache"
+            except RuntimeError:
+                return None
+        return cls(base / "dpsynth" / "code-audits")
 
     def read(self, digest: str) -> dict[str, Any] | None:
         """What was written under ``digest``, or None."""

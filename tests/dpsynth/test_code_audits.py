@@ -186,3 +186,15 @@ def test_answers_about_another_claim_are_refused_by_the_suite() -> None:
             known={"record_replay": answer()},
             names=["record_replay"],
         )
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert CodeAuditCache.of_user() is None
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
+    assert CodeAuditCache.of_user() == CodeAuditCache(Path("/var/cache/dpsynth/code-audits"))
