@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import policies
 from dpsynth.bundle import sha256_of
 from dpsynth.privacy.ledger import Ledger
 from tests.cli.conftest import CANARY, Result, Run, schema_document, table_text
@@ -36,6 +40,23 @@ def refusal(desk: Path) -> Result:
         "--synthesizer", "independent", "--tier", "smoke", "--out", str(desk / "refused"), "--ledger", str(desk / "l.ledger"),
         "--sign-off", "data-owner",
     ])  # fmt: skip
+
+
+@pytest.fixture
+def hand_out(tmp_path: Path, desk: Path) -> Callable[..., int]:
+    """docs/recipes/hand_out.sh with the dpsynth under test; returns its exit code."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "dpsynth"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dpsynth "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    root = Path(policies.__file__).parents[1]
+    environment = {**os.environ, "PATH": f"{script.parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(root)}
+
+    def run(*arguments: object) -> int:
+        command = ["sh", str(Path(__file__).parents[2] / "docs" / "recipes" / "hand_out.sh"), *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, timeout=120).returncode
+
+    return run
 
 
 @pytest.fixture
@@ -74,7 +95,7 @@ def test_the_refusal_says_what_a_waiver_would_name(refusal: Result, refused: Pat
         assert (refused / "internal" / name).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_waiver_lets_the_very_table_out(run: Run, desk: Path, refused: Path) -> None:
+def test_a_waiver_lets_the_very_table_out(run: Run, desk: Path, refused: Path, tmp_path: Path, hand_out: Callable[..., int]) -> None:
     tables = {name: sha256_of(refused / "internal" / name) for name in ("synthetic.parquet", "synthetic.csv")}
     evidence = sha256_of(refused / "internal" / "evidence.json")
     before = Ledger.open(desk / "l.ledger", create=False).head
@@ -102,6 +123,17 @@ def test_a_waiver_lets_the_very_table_out(run: Run, desk: Path, refused: Path) -
     assert "| Waived | TST-001 by W-1, until" in (refused / "public" / "README.md").read_text(encoding="utf-8")
     decided = json.loads((refused / "internal" / "decision.json").read_text())["evaluated"]
     assert report["statement"]["predicate"]["issued"] == decided
+    key, target = refused.parent / "k.pub", refused.parent / "handed"
+    assert hand_out(refused, desk / "strict.json", key, target) == 1  # the waiver was not given
+    assert not target.exists()
+    assert hand_out(refused, desk / "strict.json", key, target, "--waivers", _waivers_of(refused)) == 0
+    assert _digests(target) == _digests(refused / "public")
+    assert hand_out(refused, desk / "strict.json", key, target, "--waivers", _waivers_of(refused)) not in (0, 70)
+    with (refused / "public" / "synthetic.csv").open("a") as file:
+        file.write("1,f,1\n")
+    assert hand_out(refused, desk / "strict.json", key, tmp_path / "t", "--waivers", _waivers_of(refused)) == 5
+    assert not (tmp_path / "t").exists()
+    shutil.copy(target / "synthetic.csv", refused / "public" / "synthetic.csv")
     assert run("ledger", "verify", "--ledger", desk / "l.ledger", "--against", refused).code == 0
     assert run("publish", refused, "--waivers", _waivers_of(refused)).code == 2  # it is out
 
