@@ -44,7 +44,7 @@ from dpsynth.cli import (
     verify,
 )
 from dpsynth.cli.console import complain, emit
-from dpsynth.cli.exits import BUG, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
+from dpsynth.cli.exits import BUG, HUNG_UP, INTERRUPTED, OK, TERMINATED, UNHEARD, USAGE
 from dpsynth.errors import ConfigError, DpsynthError
 
 COMMANDS: dict[str, Callable[..., int]] = {
@@ -124,8 +124,8 @@ def _attempt(arguments: list[str]) -> tuple[int, str | None]:
         return code, None
     except KeyboardInterrupt:
         return INTERRUPTED, "interrupted"
-    except _Terminated:
-        return TERMINATED, "terminated"
+    except _Ended as ended:
+        return ended.code, ended.word
     except DpsynthError as error:
         return error.exit_code, str(error)
     except BaseException as error:
@@ -218,12 +218,20 @@ def _leaf_errors() -> tuple[type[Exception], ...]:
     return tuple(getattr(module, name) for module, name in loaded if hasattr(module, name))
 
 
-class _Terminated(BaseException):
-    """SIGTERM, as an exception: temporary folders are removed on the way out, as they are after Ctrl-C."""
+class _Ended(BaseException):
+    """A signal that ends the run, as an exception: drafts are removed and reservations closed on the way out, as after Ctrl-C."""
+
+    def __init__(self, code: int, word: str) -> None:
+        super().__init__()
+        self.code, self.word = code, word
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+# SIGHUP: the terminal, or the connection to it, went away.
+_ENDING = {signal.SIGTERM: (TERMINATED, "terminated"), signal.SIGHUP: (HUNG_UP, "the terminal went away")}
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise _Ended(*_ENDING[signal.Signals(number)])
 
 
 @contextlib.contextmanager
@@ -235,14 +243,16 @@ def _discretion() -> Iterator[None]:
     root.addHandler(silent)
     threading.excepthook = lambda _: None
     sys.unraisablehook = lambda _: None
-    previous = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
+    # What the caller ignores, as nohup does, stays ignored.
+    heard = [number for number in _ENDING if in_main_thread and signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, _end) for number in heard}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         root.removeHandler(silent)
         threading.excepthook, sys.unraisablehook = thread_hook, unraisable_hook
 

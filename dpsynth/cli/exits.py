@@ -7,7 +7,8 @@ INDETERMINATE = 3
 BUDGET = 4
 VERIFICATION = 5
 BUG = 70
-# What shells expect of a process that SIGINT, SIGPIPE or SIGTERM ended.
+# What shells expect of a process that SIGHUP, SIGINT, SIGPIPE or SIGTERM ended.
+HUNG_UP = 129
 INTERRUPTED = 130
 UNHEARD = 141
 TERMINATED = 143

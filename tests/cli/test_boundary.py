@@ -166,22 +166,33 @@ def test_ctrl_c_gives_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
-def test_sigterm_unwinds_and_gives_143(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_that_ends_a_run_unwinds_it(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int) -> None:
     unwound = []
 
     def action() -> None:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             signal.pause()
         finally:
             unwound.append(True)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     _failing(monkeypatch, action)
 
-    assert main(["demo"]) == 143
+    assert main(["demo"]) == code
     assert unwound == [True]
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
+
+
+def test_under_nohup_a_terminal_may_go_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        _failing(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert main(["demo"]) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_failure_to_print_does_not_show_the_first_failure() -> None:
