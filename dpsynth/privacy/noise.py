@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -99,6 +99,8 @@ def opendp_version() -> str:
     return importlib.metadata.version("opendp")
 
 
+# A measurement holds a scale and no randomness: building one takes longer than most draws, and audits draw from one again and again.
+@lru_cache(maxsize=256)
 def _gaussian(stddev: float) -> Any:
     _enable()
     from opendp.domains import atom_domain, vector_domain
@@ -108,6 +110,7 @@ def _gaussian(stddev: float) -> Any:
     return make_gaussian(vector_domain(atom_domain(T="i64")), l2_distance(T="f64"), scale=stddev)
 
 
+@lru_cache(maxsize=256)
 def _noisy_max(scale: float) -> Any:
     _enable()
     from opendp.domains import atom_domain, vector_domain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import audits
@@ -10,13 +10,16 @@ from audits.code.toy import Toy
 from dpsynth.code_audits import audit_code, toy_for
 from dpsynth.errors import DpsynthError
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivateData
-from dpsynth.synthesizers import SYNTHESIZERS
+from dpsynth.synthesizers import SYNTHESIZERS, Adaptive
 from dpsynth.toy_mechanism import ToyMechanism, audit_columns
 from dpsynth.toy_schema import standard_schema
 from tests.mutants.defects import Change
 
 EPSILON, DELTA = 1.0, 1e-6
 PERSONS = 150
+# A smaller table, for what is repeated over many seeds: a column of each kind, and fewer cells than their joint for `Adaptive`.
+FEW = ("ward", "smoker", "age", "cost")
+_FEW_CELLS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,20 @@ class Caught:
         return self.refused_by_kernel is None and set(self.verdicts.values()) == {"NOT_FALSIFIED"}
 
 
-def released(change: Change, mechanism: str, seed: int = 0, tier: str = "smoke") -> Caught:
-    """Plant ``change`` and release through ``mechanism``: the audits see what the pipeline shows them, and nothing of the patch."""
+def released(change: Change, mechanism: str, seed: int = 0, tier: str = "smoke", *, few: bool = False) -> Caught:
+    """Plant ``change`` and release through ``mechanism``: the audits see what the pipeline shows them, and nothing of the patch.
+
+    The table has the standard columns, or, with ``few``, four of them.
+    """
     schema = standard_schema("person", change.max_rows, change.neighbours)
-    unchanged = ToyMechanism(SYNTHESIZERS[mechanism](), PrivacyBudget(EPSILON, DELTA), schema)
+    if few:
+        schema = replace(schema, fields=tuple(f for f in schema.fields if f.name in (*FEW, schema.unit.field)))
+    recipe = Adaptive(tree_limit=_FEW_CELLS) if few and mechanism == "adaptive" else SYNTHESIZERS[mechanism]()
+    unchanged = ToyMechanism(recipe, PrivacyBudget(EPSILON, DELTA), schema)
     toy = Toy(tuple(unchanged.columns), unchanged.unit_field, change.max_rows)
     records = unchanged._written(toy.frame(toy.units(PERSONS, seed)))
     with change.patch():
         budget = PrivacyBudget(EPSILON, DELTA)
-        recipe = SYNTHESIZERS[mechanism]()
         try:
             private = PrivateData.read(records, schema, budget, cohort=Cohort(0.2))
             model = recipe.fit(private)
