@@ -104,17 +104,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _line(name: str, epsilon: float, rows: Sequence[Record]) -> str:
-    """Means over the repeats. Beside the AUC stands the interval of the release in the middle, beside the TPR the least and the greatest."""
+    """Means over the repeats; beside the AUC the interval of the release in the middle, beside the TPR the least and the greatest."""
     middle = sorted(rows, key=lambda row: row["auc"])[len(rows) // 2]
     claim = Claim(UNIT, 1, "add_remove", PrivacyBudget(epsilon, DELTA).rho, epsilon, DELTA)
     low, high = middle["interval"]
     scores = {figure: {n: [row["scores"][n][figure] for row in rows] for n in middle["scores"]} for figure in ("auc", "tpr")}
     best = {figure: max((n for n in scores[figure] if n != "ours"), key=lambda n: float(np.mean(scores[figure][n]))) for figure in scores}
     other = [f"{np.mean(scores[figure][best[figure]]):.3f} ({best[figure]})" for figure in ("auc", "tpr")]
-    ours = scores["tpr"]["ours"]
+    ours, cap = scores["tpr"]["ours"], caps_for(claim, coin=True).tpr(0.01)
     return (
         f"| {name} | {epsilon:g} | {np.mean(scores['auc']['ours']):.3f} ({low:.3f} to {high:.3f}) | {middle['cap']:.3f} | "
-        f"{np.mean(ours):.3f} ({min(ours):.3f} to {max(ours):.3f}) | {caps_for(claim, coin=True).tpr(0.01):.3f} | {other[0]} | {other[1]} | "
+        f"{np.mean(ours):.3f} ({min(ours):.3f} to {max(ours):.3f}) | {cap:.3f} | {other[0]} | {other[1]} | "
         f"{sum(row['verdict'] == 'VIOLATION' for row in rows)} of {len(rows)} |"
     )
 
