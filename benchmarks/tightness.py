@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from audits.bounds import upper_bound
-from audits.code.likelihood import group_units, mu_bound
+from audits.code.likelihood import group_units, mu_bound, wrong_guesses
 from audits.code.recorder import Call, Recorder, Replayer, observe
 from audits.code.residuals import selection_log_probabilities
 from audits.code.toy import Toy
@@ -99,7 +99,7 @@ def measured(mechanism: ToyMechanism, histories: int, redraws: int) -> Found:
     for history in range(histories):
         stages = _played(mechanism, tables, history % 2, redraws)
         left, right = (sum((getattr(stage, side) for stage in stages), np.zeros(redraws)) for side in ("left", "right"))
-        errors += int((left <= 0.0).sum() + (right > 0.0).sum())
+        errors += wrong_guesses(left, right)
         drawn += 2 * redraws
         for stage in stages:
             by_stage.setdefault(stage.stage, []).append(stage)
@@ -180,7 +180,7 @@ def stage_share(draws: Sequence[Draws]) -> float:
     wrong = 0
     for draw, m in zip(draws, units.tolist(), strict=True):
         assert draw.noise is not None
-        wrong += int((draw.noise[0] + m * draw.attained / 2.0 <= 0.0).sum() + (draw.noise[1] - m * draw.attained / 2.0 > 0.0).sum())
+        wrong += wrong_guesses(draw.noise[0] + m * draw.attained / 2.0, draw.noise[1] - m * draw.attained / 2.0)
     chance = upper_bound(wrong, 2 * sum(len(d.left) for d in draws), 0.05)
     declared = units * np.array([d.declared for d in draws])
     return float(brentq(lambda share: float(ndtr(-share * declared / 2.0).mean()) - chance, 0.0, 20.0)) if chance < 0.5 else 0.0

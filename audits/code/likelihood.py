@@ -33,6 +33,8 @@ _LEAST_PAIRS = 10
 _CONFIDENCE = 0.95
 # Where a threshold half way between two normal laws tells their distance best, relative to its size.
 _GROUP_MU = 3.1
+# Above the rounding of sums, below the least step between two log ratios.
+_ZERO = 1e-9
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,13 @@ def group_bound(draws: Sequence[StageDraw]) -> float:
     """
     units = group_units(max(d.declared for d in draws))
     shift = (units - 1) * np.array([d.attained for d in draws]) / 2.0
-    wrong = (np.array([d.left for d in draws]) + shift <= 0.0).sum() + (np.array([d.right for d in draws]) - shift > 0.0).sum()
-    return mu_bound(int(wrong), 2 * len(draws)) / units
+    wrong = wrong_guesses(np.array([d.left for d in draws]) + shift, np.array([d.right for d in draws]) - shift)
+    return mu_bound(wrong, 2 * len(draws)) / units
+
+
+def wrong_guesses(left: Array, right: Array) -> int:
+    """How often "left where the log ratio is above 0" is wrong. Ratios of integer noise fall on 0 itself: one answer to all of these."""
+    return int((left <= _ZERO).sum() + (right > _ZERO).sum())
 
 
 def group_units(mu: float) -> int:
