@@ -26,8 +26,10 @@ from dpsynth.privacy import Cohort, PrivacyBudget, PrivacyUnit, PrivateData
 from dpsynth.privacy.noise import release_noise
 from dpsynth.synthesizers import SYNTHESIZERS
 
-ROWS, SIZES = 2000, (50,) * 16
-"""Few persons and many levels: the more cells a person is alone in, the more there is to find."""
+ROWS, COLUMNS = 2000, 16
+LEVELS, FEW_LEVELS = 50, 5
+"""Many levels: the more cells are kept, the more there is to find. Where much noise is declared `mst` merges what is rare and keeps few
+cells of these, so few levels for the smallest epsilon."""
 SHARE = 0.5
 SYNTHETIC = 4500
 """Three times as many rows as are expected to train: fewer hide what the model knows behind the chance of a sample."""
@@ -41,16 +43,19 @@ def releases() -> Iterator[tuple[str, Release]]:
     """Every kind of release by name: how it is made at an epsilon with a seed."""
     for mechanism in ("mst", "adaptive", "independent"):
         yield f"`{mechanism}`", _released(mechanism, release_noise, 0.0)
+    yield "`mst`, few levels", _released("mst", release_noise, 0.0, FEW_LEVELS)
     for mechanism in ("mst", "adaptive", "independent"):
         yield f"`{mechanism}`, noise switched off", _released(mechanism, silent, 0.0)
+    for mechanism in ("mst", "adaptive", "independent"):
+        yield f"`{mechanism}`, few levels, noise switched off", _released(mechanism, silent, 0.0, FEW_LEVELS)
     yield "`mst`, a tenth of its rows from training", _released("mst", release_noise, 0.1)
     yield "training rows alone", _released("mst", release_noise, 1.0)
 
 
-def _released(mechanism: str, hook: Any, copied: float) -> Release:
+def _released(mechanism: str, hook: Any, copied: float, levels: int = LEVELS) -> Release:
     def make(epsilon: float, seed: int) -> AuditInput:
         budget = PrivacyBudget(epsilon, DELTA)
-        real = latent_classes(ROWS, SIZES, seed=seed)
+        real = latent_classes(ROWS, (levels,) * COLUMNS, seed=seed)
         private = PrivateData.of_codes(real, budget, unit=PrivacyUnit(UNIT, 1, "add_remove"), cohort=Cohort(SHARE), hook=hook)
         model = SYNTHESIZERS[mechanism]().fit(private)
         made = model.sample_codes(SYNTHETIC, seed=seed)

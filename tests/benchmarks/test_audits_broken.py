@@ -15,7 +15,7 @@ from benchmarks.audits_broken import releases
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audits_broken, "ROWS", 200)
     monkeypatch.setattr(audits_broken, "SYNTHETIC", 400)
-    monkeypatch.setattr(audits_broken, "SIZES", (40, 40, 40, 40))
+    monkeypatch.setattr(audits_broken, "COLUMNS", 4)
 
 
 def shared(release: str) -> float:
