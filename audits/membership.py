@@ -38,7 +38,7 @@ _RIDGE = 0.1
 _MARGIN = 1.5
 
 DEFAULT, BLEND = "likelihood", "blend"
-_RIVALS = ("likelihood without noise", "nearest_ratio", BLEND)
+_RIVALS = ("likelihood without noise", "log_ratio", "nearest_ratio", BLEND)
 """The other statistics are inside the blend only."""
 
 

@@ -93,13 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.audits_broken", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--releases", nargs="*", help="names of releases; default: all")
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     records = Records(options.out / "broken.jsonl", source_digest("dpsynth", "audits"))
     print("| release | epsilon | AUC (95 %) | cap | TPR at 1 % FPR (all) | cap | best other AUC | best other TPR | contradicted |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, make in releases():
-        for epsilon in EPSILONS:
+        for epsilon in EPSILONS if not options.releases or name in options.releases else ():
             rows = [
                 records.once({"release": name, "epsilon": epsilon, "repeat": repeat}, lambda: measured(make(epsilon, repeat)))  # noqa: B023
                 for repeat in range(options.repeats)
