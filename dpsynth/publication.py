@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def publish(
     dossier = _read(root)
     if about is not None:
         said = about if isinstance(about, companions.About) else companions.About.read(about)
-        dossier = Dossier(**{**vars(dossier), "about": said})
+        dossier = replace(dossier, about=said)
     signing_key = None if key is None else certificate.SigningKey.read(key)
     if dossier.evidence["certificate"]["signed"] and signing_key is None and not dossier.evidence["approvals"]["signatures_required"]:
         raise ConfigError("the evidence says that the certificate is signed; give the key that signs it (--key)")
