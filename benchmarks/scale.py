@@ -73,7 +73,8 @@ class _Session:
         size = then.stat().st_size if then else 0
         if then:
             then.unlink()
-        printed = json.loads(used.stdout)
+        # What a policy made of a release is not measured here.
+        printed = {key: value for key, value in json.loads(used.stdout).items() if key not in ("decision", "bundle")}
         self.runs[name] = {
             **printed, "wall": used.wall, "cpu": used.cpu, "peak_mb": used.peak_mb, "bytes": size, "load": os.getloadavg()[1]
         }  # fmt: skip
