@@ -1,10 +1,12 @@
 """What is written about a decided release: all of ``internal/``, and ``public/`` if it was permitted.
 
-A refused release keeps its table inside where a waiver could still let it go; see `dpsynth.publication`.
+A refused release keeps its table inside where a waiver could still let it go, and the ledger keeps the digest of what was written then;
+see `dpsynth.publication`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ TABLES: Final = ("synthetic.parquet", "synthetic.csv")
 # In a refused release: what its documents would be made of, and the digests of its tables.
 WITHHELD: Final = "withheld.json"
 WITHHELD_SCHEMA: Final = "dpsynth.withheld/1"
+SEALED: Final = ("evidence.json", "decision.json", "policy.json", "transcript.json", "provenance.json", WITHHELD)
+"""What a later decision is made of; the tables are in it by their digests."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,35 @@ class Dossier:
         self._write_internal(writer, decision, waivers)
         if decision.permitted:
             self._publish(writer, decision, key, role)
-        elif can_be_waived(decision, self.policy):
-            writer.write_internal(WITHHELD, as_json(self._withheld(writer)))
+        elif self._is_kept(decision):
             writer.refuse(keep=TABLES)
         else:
             writer.refuse()
+
+    def seal(self, writer: bundles.BundleWriter, decision: Decision) -> str | None:
+        """What the ledger is to remember of a refusal whose table is kept; None for any other decision."""
+        if not self._is_kept(decision):
+            return None
+        return seal_of({name: text.encode() for name, text in self._documents(writer, decision).items()})
+
+    def _is_kept(self, decision: Decision) -> bool:
+        """Without a ledger nothing outside the folder would tell an edited refusal from the one that was written."""
+        return not decision.permitted and bool(self.evidence["budget"]["ledger"]) and can_be_waived(decision, self.policy)
+
+    def _documents(self, writer: bundles.BundleWriter, decision: Decision) -> dict[str, str]:
+        """The JSON files of ``internal/``."""
+        import policies
+
+        documents = {
+            "evidence.json": self.evidence,
+            "decision.json": decision.to_dict(),
+            "policy.json": policies.effective(self.policy),
+            "transcript.json": self.transcript,
+            "provenance.json": {"seed": self.seed, "environment": self.evidence["environment"]},
+        }
+        if self._is_kept(decision):
+            documents[WITHHELD] = self._withheld(writer)
+        return {name: as_json(document) for name, document in documents.items()}
 
     def _withheld(self, writer: bundles.BundleWriter) -> dict[str, Any]:
         return {
@@ -67,14 +95,11 @@ class Dossier:
         import reports
 
         document, decided = self.evidence, decision.to_dict()
-        writer.write_internal("evidence.json", as_json(document))
-        writer.write_internal("decision.json", as_json(decided))
-        writer.write_internal("policy.json", as_json(policies.effective(self.policy)))
-        writer.write_internal("transcript.json", as_json(self.transcript))
+        for name, text in self._documents(writer, decision).items():
+            writer.write_internal(name, text)
         writer.write_internal("results.sarif", policies.render(decision, "sarif"))
         writer.write_internal("results.junit.xml", policies.render(decision, "junit"))
         writer.write_internal("report.html", reports.render(document, decided, audience="reviewer"))
-        writer.write_internal("provenance.json", as_json({"seed": self.seed, "environment": document["environment"]}))
         if decision.permitted:
             declared = self.schema.to_dict()
             writer.write_internal("anonymization-report.md", companions.anonymization_report(document, decided, declared))
@@ -113,6 +138,12 @@ class Dossier:
         statement = certificate.build(document, decided, files, internal_commitment=commitment, supersedes=self.supersedes)
         for name, content in certificate.envelopes(statement, key, role).items():
             writer.write_public(name, content)
+
+
+def seal_of(documents: Mapping[str, bytes]) -> str:
+    """SHA-256 over the names and digests of the `SEALED` documents."""
+    listed = "".join(f"{hashlib.sha256(documents[name]).hexdigest()}  {name}\n" for name in SEALED)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def can_be_waived(decision: Decision, policy: Policy) -> bool:

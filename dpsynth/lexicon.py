@@ -36,7 +36,7 @@ class Lexicon:
 
     def code(self, places: npt.NDArray[np.integer[Any]], texts: pa.Array) -> npt.NDArray[np.uint32]:
         """The codes of a batch: each cell is one of ``texts``, which are trimmed, null where missing."""
-        absent = {text.strip() for text in self.missing_values}
+        absent = {same for text in self.missing_values for same in (text.strip(), canonical(text))}
         missing = MISSING if self.nullable else REST
         codes: npt.NDArray[np.uint32] = np.array([self._of(text, absent, missing) for text in texts.to_pylist()], dtype=np.uint32)
         return codes.take(places)
@@ -45,6 +45,8 @@ class Lexicon:
         if text is None or text in absent:
             return int(missing)
         same = canonical(text)
+        if same in absent:
+            return int(missing)
         if not same or same == self.rest or len(same) > LONGEST or not same.isprintable():
             return REST
         return self._codes.setdefault(same, len(self._codes) + 1)

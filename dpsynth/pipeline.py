@@ -224,9 +224,9 @@ def release(
             )
             document = json.loads(json.dumps(document, allow_nan=False))
             decision = policies.evaluate(document, rules, waivers=waivers, now=facts.created)
-            account.commit(decision.verdict)
-        with step("write"):
             dossier = Dossier(document, schema, rules, fitted.transcript, seed, said_by_people, supersedes)
+            account.commit(decision.verdict, dossier.seal(writer, decision))
+        with step("write"):
             dossier.write(writer, decision, waivers, signing_key, role)
             bundle = writer.finish()
     return ReleaseOutcome(decision, bundle, float(epsilon), float(delta), schema.unit.name, recipe.name, len(table), step.seconds, sign_off)
@@ -363,9 +363,10 @@ class _Account:
         if self.ledger and self.reservation:
             self.ledger.mark_read(self.reservation)
 
-    def commit(self, outcome: str) -> None:
+    def commit(self, outcome: str, seal: str | None = None) -> None:
+        """``seal`` is that of a refusal whose table is kept."""
         if self.ledger and self.reservation:
-            self.ledger.commit(self.reservation, outcome=outcome)
+            self.ledger.commit(self.reservation, outcome=outcome, meta=None if seal is None else {"refusal": seal})
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """A refused release that a waiver lets go: the same table and the same evidence, decided again, then written as `release` would have.
 
-Nothing is read, drawn or charged anew. The ledger keeps the verdict of the first decision.
+Nothing is read, drawn or charged anew. The ledger keeps the verdict of the first decision, and the seal by which a refusal that somebody
+edited is told from the one that was written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from dpsynth import bundle as bundles
 from dpsynth import certificate, companions
-from dpsynth.dossier import TABLES, WITHHELD, WITHHELD_SCHEMA, Dossier
+from dpsynth.dossier import SEALED, TABLES, WITHHELD, WITHHELD_SCHEMA, Dossier, seal_of
 from dpsynth.errors import ConfigError, InputError, VerificationError
 from dpsynth.pipeline import ReleaseOutcome
+from dpsynth.privacy.ledger import Ledger
 from dpsynth.schema import Schema
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def publish(
     bundle: str | Path,
     *,
     waivers: Sequence[Waiver],
+    ledger: str | Path,
     key: str | Path | None = None,
     role: str = "publisher",
     about: companions.About | str | Path | None = None,
@@ -37,13 +40,13 @@ def publish(
     """Decide the refused release at ``bundle`` again with ``waivers``; if it is permitted now, replace the bundle by a certified one.
 
     The policy is the one that refused it. ``about`` replaces what the publisher said then. A release that is still not permitted is
-    returned as such and stays as it was. Raises `InputError` for a folder that is no refused release with its table,
-    `VerificationError` for a table that is not the one of the evidence.
+    returned as such and stays as it was. ``ledger`` is the one that was charged. Raises `InputError` for a folder that is no refused
+    release with its table, `VerificationError` for one in which anything is not as it was when it was refused.
     """
     import policies
 
     root = Path(bundle)
-    dossier = _read(root)
+    dossier, tables = _read(root, Ledger.open(ledger, create=False))
     if about is not None:
         said = about if isinstance(about, companions.About) else companions.About.read(about)
         dossier = replace(dossier, about=said)
@@ -58,6 +61,8 @@ def publish(
         with bundles.BundleWriter(root, force=True) as writer:
             for name in TABLES:
                 writer.write_public(name, root / "internal" / name)
+                if bundles.sha256_of(writer.public_path(name)) != tables[name]:
+                    raise VerificationError(f"internal/{name} is not the table that was refused: its SHA-256 differs")
             writer.write_internal(FIRST_DECISION, root / "internal" / "decision.json")
             dossier.write(writer, decision, waivers, signing_key, role)
             written = writer.finish()
@@ -75,56 +80,61 @@ def publish(
     )
 
 
-def _read(root: Path) -> Dossier:
-    """The dossier of a refused release, its tables checked against the evidence."""
+def _read(root: Path, ledger: Ledger) -> tuple[Dossier, dict[str, str]]:
+    """The dossier of a refused release, as the ledger remembers it, and the digests of its tables."""
     internal = root / "internal"
     if not internal.is_dir():
         raise InputError(f"{root} is not a bundle: it has no internal/")
     if (root / "public").exists():
         raise InputError(f"{root} has a public/ already; only a refused release can be published later")
     if not (internal / WITHHELD).is_file():
-        raise InputError(f"{root} has no table to publish: a rule that takes no waiver keeps it back (see internal/decision.json)")
+        raise InputError(
+            f"{root} has no table to publish: it was refused without a ledger, or a rule that takes no waiver keeps it back "
+            "(see internal/decision.json)"
+        )
+    written = {name: _bytes(internal / name) for name in SEALED}
+    documents = {name: _json(name, content) for name, content in written.items()}
     try:
-        return _checked(internal)
+        if documents[WITHHELD].get("$schema") != WITHHELD_SCHEMA:
+            raise InputError(f"internal/{WITHHELD} is not in the format {WITHHELD_SCHEMA}")
+        if seal_of(written) not in _seals(ledger, documents["evidence.json"]["release"]["id"]):
+            raise VerificationError(f"the documents in {internal} are not those of the refusal that {ledger.name} remembers")
+        return _dossier(documents), {name: str(documents[WITHHELD]["files"][name]) for name in TABLES}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{root} is not the bundle of a refused release: its documents lack {error}") from None
 
 
-def _checked(internal: Path) -> Dossier:
+def _seals(ledger: Ledger, release: str) -> set[str]:
+    """What the ledger, whose chain is checked on the way, wrote down when it closed the charge of ``release``."""
+    closed = (row for row in ledger.history() if row["kind"] == "committed" and row["id"] == release)
+    return {row["meta"]["refusal"] for row in closed if "refusal" in row["meta"]}
+
+
+def _dossier(documents: Mapping[str, Any]) -> Dossier:
     import policies
 
-    withheld, evidence = _json(internal / WITHHELD), _json(internal / "evidence.json")
-    if withheld.get("$schema") != WITHHELD_SCHEMA:
-        raise InputError(f"internal/{WITHHELD} is not in the format {WITHHELD_SCHEMA}")
-    schema = Schema.from_dict(withheld["schema"])
-    for name in TABLES:
-        if not (internal / name).is_file():
-            raise InputError(f"internal/{name} is missing")
-        if bundles.sha256_of(internal / name) != withheld["files"][name]:
-            raise VerificationError(f"internal/{name} is not the table that was refused: its SHA-256 differs")
-    if withheld["files"]["synthetic.parquet"] != evidence["release"]["sha256"]:
-        raise VerificationError("internal/synthetic.parquet is not the table of the evidence: release.sha256 differs")
-    if schema.digest != evidence["schema"]["digest"]:
-        raise VerificationError(f"internal/{WITHHELD} holds another schema than the evidence: schema.digest differs")
-    effective = {name: part for name, part in _json(internal / "policy.json").items() if name not in ("digest", "files")}
-    policy = policies.loads(effective)
-    if policy.digest != _json(internal / "decision.json")["policy"]["digest"]:
-        raise VerificationError("internal/policy.json is not the policy of the decision: its digest differs")
+    withheld = documents[WITHHELD]
+    effective = {name: part for name, part in documents["policy.json"].items() if name not in ("digest", "files")}
     return Dossier(
-        evidence,
-        schema,
-        policy,
-        _json(internal / "transcript.json"),
-        _json(internal / "provenance.json")["seed"],
+        documents["evidence.json"],
+        Schema.from_dict(withheld["schema"]),
+        policies.loads(effective),
+        documents["transcript.json"],
+        documents["provenance.json"]["seed"],
         companions.About.from_dict(withheld["about"]),
         withheld["supersedes"],
     )
 
 
-def _json(path: Path) -> Any:
+def _bytes(path: Path) -> bytes:
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"internal/{path.name} cannot be read: {error.strerror}") from None
+
+
+def _json(name: str, content: bytes) -> Any:
+    try:
+        return json.loads(content)
     except (ValueError, RecursionError):
-        raise InputError(f"internal/{path.name} is not JSON") from None
+        raise InputError(f"internal/{name} is not JSON") from None

@@ -270,12 +270,14 @@ def _check_header(transcript: Mapping[str, Any], claim: Claim, problems: list[di
         problem("the noise was seeded, or nothing says that it was not")
     if noise.get("observed") is not False:
         problem("the noise was observed, or nothing says that it was not")
-    named: set[str] = {str(name) for event in transcript["events"] for clique in event.get("cliques", ()) for name in clique}
+    # Levels come from a threshold on counts, bins from noisy counts of intervals; a table of a column says nothing of its levels.
+    finding = [e for e in transcript["events"] if e.get("kind") == "threshold" or "histogram" in e.get("forms", ())]
+    found: set[str] = {str(name) for event in finding for clique in event["cliques"] for name in clique}
     for item in transcript["domain"]:
         if item["provenance"] not in ("declared", "dp"):
             problem("a column's domain is neither declared nor paid for")
-        elif item["provenance"] == "dp" and str(item["name"]) not in named:
-            problem("a column's domain is called dp, but no event names the column")
+        elif item["provenance"] == "dp" and str(item["name"]) not in found:
+            problem("a column's domain is called dp, but no event finds its levels or bins")
 
 
 def _check_gaussian(event: Mapping[str, Any], sizes: Mapping[str, int], max_rows: int, neighbours: str, problem: Any) -> None:

@@ -49,7 +49,7 @@ def show(outcome: ReleaseOutcome, *, as_json: bool, disclosure: Disclosure, hint
         if (bundle.internal / WITHHELD).is_file():
             rows += [
                 ("table", f"sha256 {outcome.decision.release['sha256']}, kept in internal/"),
-                ("with a waiver", f"dpsynth publish {bundle.root} --waivers FILE"),
+                ("with a waiver", f"dpsynth publish {bundle.root} --waivers FILE --ledger LEDGER"),
             ]
     rows += [("full report", f"{bundle.internal / 'report.html'}  (internal: holds figures of real records)"), *hints]
     title, style = banner(outcome.decision)

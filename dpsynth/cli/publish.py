@@ -15,6 +15,12 @@ from dpsynth.cli.options import AsJson, Disclose, Disclosure
 def command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle of a refused release, with its internal/.")],
     waivers: Annotated[Path, typer.Option("--waivers", metavar="FILE", help="Waivers in force, as JSON.")],
+    ledger: Annotated[
+        str,
+        typer.Option(
+            "--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE|URL", help="The ledger that was charged; it remembers the refusal."
+        ),
+    ],
     key: Annotated[
         Path | None,
         typer.Option("--key", metavar="FILE", help="Private key that signs the certificate. See: dpsynth keygen."),
@@ -31,5 +37,5 @@ def command(
     from dpsynth.publication import publish
 
     check_disclosure(disclosure)
-    result = publish(bundle, waivers=policies.load_waivers(waivers), key=key, about=about)
+    result = publish(bundle, waivers=policies.load_waivers(waivers), ledger=ledger, key=key, about=about)
     return outcome.show(result, as_json=as_json, disclosure=disclosure, hints=outcome.to_sign(result))

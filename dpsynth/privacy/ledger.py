@@ -544,8 +544,8 @@ def _anchored(book: Book, certificate: Mapping[str, Any]) -> bool:
     if entry is None or entry.seq > book.hashes[head]:
         raise LedgerCorrupt(f"the ledger holds no charge for the certified release {release}")
     certified = (epsilon_amount(guarantee["epsilon"]), delta_amount(guarantee["delta"]))
-    if not entry.charged or entry.epsilon < certified[0] or entry.delta < certified[1]:
-        raise LedgerCorrupt(f"the ledger charged less for release {release} than its certificate says")
+    if not entry.charged or (entry.epsilon, entry.delta) != certified:
+        raise LedgerCorrupt(f"the ledger charged another price for release {release} than its certificate says")
     return True
 
 

@@ -66,6 +66,10 @@ def refused(desk: Path, refusal: Result, tmp_path: Path) -> Path:
     return Path(shutil.copytree(desk / "refused", tmp_path / "refused"))
 
 
+def _ledger(desk: Path) -> tuple[str, Path]:
+    return "--ledger", desk / "l.ledger"
+
+
 def _waivers(bundle: Path, **changes: Any) -> Path:
     waiver = {
         "id": "W-1",
@@ -100,7 +104,7 @@ def test_a_waiver_lets_the_very_table_out(run: Run, desk: Path, refused: Path, t
     evidence = sha256_of(refused / "internal" / "evidence.json")
     before = Ledger.open(desk / "l.ledger", create=False).head
 
-    done = run("publish", refused, "--waivers", _waivers(refused))
+    done = run("publish", refused, "--waivers", _waivers(refused), *_ledger(desk))
 
     assert done.code == 0, done.err
     assert "RELEASE PERMITTED" in done.out and "~ waived" in done.out
@@ -135,7 +139,7 @@ def test_a_waiver_lets_the_very_table_out(run: Run, desk: Path, refused: Path, t
     assert not (tmp_path / "t").exists()
     shutil.copy(target / "synthetic.csv", refused / "public" / "synthetic.csv")
     assert run("ledger", "verify", "--ledger", desk / "l.ledger", "--against", refused).code == 0
-    assert run("publish", refused, "--waivers", _waivers_of(refused)).code == 2  # it is out
+    assert run("publish", refused, "--waivers", _waivers_of(refused), *_ledger(desk)).code == 2  # it is out
 
 
 def _waivers_of(bundle: Path) -> Path:
@@ -152,9 +156,9 @@ def _waivers_of(bundle: Path) -> Path:
         ({"rule": "CORE-001"}, "not needed"),
     ],
 )
-def test_a_waiver_that_does_not_count_changes_nothing(run: Run, refused: Path, changes: dict[str, Any], why: str) -> None:
+def test_a_waiver_that_does_not_count_changes_nothing(run: Run, desk: Path, refused: Path, changes: dict[str, Any], why: str) -> None:
     before = _digests(refused)
-    done = run("publish", refused, "--waivers", _waivers(refused, **changes), "--json")
+    done = run("publish", refused, "--waivers", _waivers(refused, **changes), *_ledger(desk), "--json")
     assert done.code == 1
     assert why in done.out
     assert _digests(refused) == before
@@ -170,19 +174,42 @@ def _edit(name: str, path: str, value: Any) -> Callable[[Path], None]:
         *parents, last = path.split(".")
         node = document
         for parent in parents:
-            node = node[parent]
+            node = node[int(parent) if isinstance(node, list) else parent]
         node[last] = value
         (internal / name).write_text(json.dumps(document), encoding="utf-8")
 
     return change
 
 
+def _swap_both(internal: Path) -> None:
+    """Another table, and its digest where the refusal wrote down that of the table."""
+    _swap_table(internal)
+    withheld = json.loads((internal / "withheld.json").read_text(encoding="utf-8"))
+    withheld["files"]["synthetic.csv"] = sha256_of(internal / "synthetic.csv")
+    (internal / "withheld.json").write_text(json.dumps(withheld), encoding="utf-8")
+
+
+def _milder_policy(internal: Path) -> None:
+    """A looser limit, with the digest of the decision made to match."""
+    document = json.loads((internal / "policy.json").read_text(encoding="utf-8"))
+    [rule] = (rule for rule in document["rules"] if rule["id"] == "TST-001")
+    rule["value"] = 5.0
+    (internal / "policy.json").write_text(json.dumps(document), encoding="utf-8")
+    effective = {name: part for name, part in document.items() if name not in ("digest", "files")}
+    _edit("decision.json", "policy.digest", policies.loads(effective).digest)(internal)
+
+
+EDITED = "are not those of the refusal that"
 DAMAGE: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "another table": (_swap_table, 5, "synthetic.csv is not the table that was refused"),
-    "evidence of another table": (_edit("evidence.json", "release.sha256", "b" * 64), 5, "release.sha256 differs"),
-    "another schema": (_edit("withheld.json", "schema.dp:rows", 501), 5, "schema.digest differs"),
-    "a milder policy": (_edit("policy.json", "title", "another"), 5, "policy of the decision"),
-    "no table": (lambda internal: (internal / "synthetic.csv").unlink(), 2, "synthetic.csv is missing"),
+    "another table and its digest": (_swap_both, 5, EDITED),
+    "a smaller epsilon": (_edit("evidence.json", "dp.epsilon", 0.4), 5, EDITED),
+    "evidence of another table": (_edit("evidence.json", "release.sha256", "b" * 64), 5, EDITED),
+    "another release's id": (_edit("evidence.json", "release.id", "0" * 32), 5, EDITED),
+    "another schema": (_edit("withheld.json", "schema.dp:rows", 501), 5, EDITED),
+    "a milder policy": (_milder_policy, 5, EDITED),
+    "another seed": (_edit("provenance.json", "seed", 1), 5, EDITED),
+    "no table": (lambda internal: (internal / "synthetic.csv").unlink(), 2, "synthetic.csv"),
     "no evidence": (lambda internal: (internal / "evidence.json").unlink(), 2, "evidence.json cannot be read"),
     "evidence that is not JSON": (lambda internal: (internal / "evidence.json").write_text("{"), 2, "is not JSON"),
     "evidence that is a list": (
@@ -196,19 +223,36 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], int, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_changed_refusal_is_not_published(run: Run, refused: Path, name: str) -> None:
+def test_a_changed_refusal_is_not_published(run: Run, desk: Path, refused: Path, name: str) -> None:
     change, code, words = DAMAGE[name]
     waivers = _waivers(refused)
     change(refused / "internal")
-    done = run("publish", refused, "--waivers", waivers)
+    done = run("publish", refused, "--waivers", waivers, *_ledger(desk))
     assert done.code == code, done.out + done.err
     assert words in done.err
     assert not (refused / "public").exists()
 
 
-def test_a_folder_that_is_no_bundle(run: Run, refused: Path, tmp_path: Path) -> None:
-    done = run("publish", tmp_path, "--waivers", _waivers(refused))
+def test_a_folder_that_is_no_bundle(run: Run, desk: Path, refused: Path, tmp_path: Path) -> None:
+    done = run("publish", tmp_path, "--waivers", _waivers(refused), *_ledger(desk))
     assert done.code == 2 and "is not a bundle" in done.err
+
+
+def test_another_ledger_does_not_know_the_refusal(run: Run, desk: Path, refused: Path, tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "other.ledger").set_cap("p", "record", 5.0, 1e-3)
+    done = run("publish", refused, "--waivers", _waivers(refused), "--ledger", tmp_path / "other.ledger")
+    assert done.code == 5 and EDITED in done.err
+    assert run("publish", refused, "--waivers", _waivers(refused), "--ledger", tmp_path / "none.ledger").code == 4
+    assert not (refused / "public").exists()
+
+
+def test_without_a_ledger_no_table_is_kept(run: Run, desk: Path, tmp_path: Path) -> None:
+    done = run(
+        "release", desk / "visits.csv", "--schema", desk / "visits.schema.json", *PRICE, "--policy", desk / "strict.json",
+        "--synthesizer", "independent", "--tier", "smoke", "--out", tmp_path / "free",
+    )  # fmt: skip
+    assert done.code in (1, 3) and "dpsynth publish" not in done.out
+    assert not {path.name for path in (tmp_path / "free" / "internal").iterdir()} & {"synthetic.parquet", "synthetic.csv", "withheld.json"}
 
 
 def test_a_table_that_no_waiver_can_let_out_is_not_kept(run: Run, desk: Path, refused: Path, tmp_path: Path) -> None:
@@ -216,11 +260,11 @@ def test_a_table_that_no_waiver_can_let_out_is_not_kept(run: Run, desk: Path, re
     (tmp_path / "never.json").write_text(json.dumps({**document, "waivers": {"non_waivable": ["TST-001"]}}), encoding="utf-8")
     done = run(
         "release", desk / "visits.csv", "--schema", desk / "visits.schema.json", *PRICE, "--policy", tmp_path / "never.json",
-        "--synthesizer", "independent", "--tier", "smoke", "--out", tmp_path / "never",
+        "--synthesizer", "independent", "--tier", "smoke", "--out", tmp_path / "never", *_ledger(desk),
     )  # fmt: skip
     assert done.code == 1 and "dpsynth publish" not in done.out
     assert not {path.name for path in (tmp_path / "never" / "internal").iterdir()} & {"synthetic.parquet", "synthetic.csv", "withheld.json"}
-    again = run("publish", tmp_path / "never", "--waivers", _waivers(refused))
+    again = run("publish", tmp_path / "never", "--waivers", _waivers(refused), *_ledger(desk))
     assert again.code == 2 and "takes no waiver" in again.err
 
 
