@@ -58,7 +58,9 @@ def test_more_rows_or_epsilon_mean_less_error_and_more_rows_of_a_person_more() -
 
 
 def test_rules_that_cannot_be_met_are_told_before_the_run() -> None:
-    rules = plan(_schema(**{"dp:unit": {"name": "row"}}), delta=1e-3, epsilon=20.0, policy="demo-health").rules
+    age, *others = schema_document()["fields"]
+    fields = [{**age, "constraints": {"minimum": 0, "maximum": 100}}, *others]
+    rules = plan(_schema(fields=fields, **{"dp:unit": {"name": "row"}}), delta=1e-3, epsilon=20.0, policy="demo-health").rules
 
     assert rules is not None
     assert {outcome.rule for outcome in rules.blocking} == {"DP-001", "DP-002", "DP-005", "SCH-203"}
