@@ -268,20 +268,24 @@ def test_a_table_that_no_waiver_can_let_out_is_not_kept(run: Run, desk: Path, re
     assert again.code == 2 and "takes no waiver" in again.err
 
 
-def test_what_the_publisher_says_may_come_late_and_a_promised_signature_may_not(run: Run, refused: Path, tmp_path: Path) -> None:
-    internal, waivers = refused / "internal", _waivers(refused)
-    _edit("evidence.json", "approvals.signatures_required", [])(internal)
-    _edit("evidence.json", "certificate.signed", True)(internal)
-    unsigned = run("publish", refused, "--waivers", waivers)
-    assert unsigned.code == 2 and "give the key that signs it" in unsigned.err
-    assert not (refused / "public").exists()
-
+def test_what_the_publisher_says_may_come_late_and_a_promised_signature_may_not(run: Run, desk: Path, tmp_path: Path) -> None:
     pytest.importorskip("cryptography")
+    assert run("keygen", tmp_path / "key").code == 0
+    bundle, ledger = tmp_path / "signed", ("--ledger", tmp_path / "signed.ledger")
+    done = run(
+        "release", desk / "visits.csv", "--schema", desk / "visits.schema.json", *PRICE, "--policy", desk / "strict.json",
+        "--synthesizer", "independent", "--tier", "smoke", "--out", bundle, *ledger, "--key", tmp_path / "key",
+    )  # fmt: skip
+    assert done.code == 1
+    waivers = _waivers(bundle)
+    unsigned = run("publish", bundle, "--waivers", waivers, *ledger)
+    assert unsigned.code == 2 and "give the key that signs it" in unsigned.err
+    assert not (bundle / "public").exists()
+
     (tmp_path / "about.json").write_text(
         json.dumps({"$schema": "dpsynth.about/1", "publisher": ["Institute of Examples"]}), encoding="utf-8"
     )
-    assert run("keygen", tmp_path / "key").code == 0
-    done = run("publish", refused, "--waivers", waivers, "--key", tmp_path / "key", "--about", tmp_path / "about.json", "--json")
+    done = run("publish", bundle, "--waivers", waivers, *ledger, "--key", tmp_path / "key", "--about", tmp_path / "about.json", "--json")
     assert (done.code, done.json["exit_code"], done.json["n_rows"]) == (0, 0, 500)
-    assert "Institute of Examples" in (refused / "public" / "DATASHEET.md").read_text(encoding="utf-8")
-    assert run("verify", refused, "--key", tmp_path / "key.pub", "--json").json["authentic"] is True
+    assert "Institute of Examples" in (bundle / "public" / "DATASHEET.md").read_text(encoding="utf-8")
+    assert run("verify", bundle, "--key", tmp_path / "key.pub", "--json").json["authentic"] is True
