@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,15 @@ def test_a_release_is_decided_on_a_sample_and_says_so(tmp_path: Path, monkeypatc
     assert done.n_rows == 700
     report = (done.bundle.internal / "report.html").read_text()
     assert f"the cohort and a sample of the others: {rows['seen']:,} of {rows['trained']:,} rows" in report
+
+
+@pytest.mark.parametrize("units", [12_000, 30_000, 1_000_000, 10_000_000])
+def test_a_cohort_holds_as_many_members_as_any_policy_asks_attacks(units: int) -> None:
+    """One attack a member: whether there are enough must not be a matter of coins."""
+    from scipy.stats import binom
+
+    import policies.loader
+
+    asked = max(rule.min_attacks for name in policies.loader.names() for rule in policies.load(name).rules)
+    share = pipeline._cohort(replace(SCHEMA, rows=units)).share
+    assert binom.cdf(asked - 1, units, share / 2) < 1e-6
