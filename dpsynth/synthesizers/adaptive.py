@@ -26,7 +26,7 @@ from dpsynth.pgm.pairs import all_pairs
 from dpsynth.privacy import PrivateData
 from dpsynth.synthesizers.expected_error import effective_cells
 from dpsynth.synthesizers.independent import one_ways_alone
-from dpsynth.synthesizers.levels import coarsen, resolution
+from dpsynth.synthesizers.levels import coarsen, coarsen_counts, resolution
 from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way, settled
 
 Progress = Callable[[str, int, int], None]
@@ -107,13 +107,16 @@ class Adaptive:
     def _fit_joint(self, private: PrivateData, progress: Progress | None) -> SyntheticModel:
         """The whole joint fits one table: no selection. One-ways 25 %, pair residuals 35 %, triple residuals 40 % of the budget."""
         names = [a.name for a in private.domain if a.size > 1]
-        rho = private.rho_left
-        orders: dict[int, list[Clique]] = {2: list(combinations(names, 2)), 3: list(combinations(names, 3))}
+        rho, full = private.rho_left, private
         shares = self.joint_shares(len(names))
         scale = rho * _ALL
-        one_ways = measure_one_ways(private, shares[1] * scale)
-        measurements = list(one_ways)
-        total = estimate_total(private, one_ways)
+        one_ways = measure_one_ways(full, shares[1] * scale)
+        total = estimate_total(full, one_ways)
+        recoding = coarsen_counts(full.domain, one_ways, total)
+        private = full.recoded(recoding)
+        measurements = [m for one in one_ways for m in recode_one_way(one, recoding)]
+        names = [name for name in names if private.domain[name].size > 1]
+        orders: dict[int, list[Clique]] = {2: list(combinations(names, 2)), 3: list(combinations(names, 3))}
         done, todo = 0, len(orders[2]) + len(orders[3])
         for order in (2, 3):
             for clique in orders[order]:
@@ -125,16 +128,18 @@ class Adaptive:
                     progress("measure", done, todo)
         index = {name: i for i, name in enumerate(private.domain.names)}
         tree = junction_tree([a.size for a in private.domain], [list(range(len(index)))], private.domain.unit_axes)
-        support = support_of(private.encoder, private.domain, Recoding({}))
+        support = support_of(private.encoder, private.domain, recoding)
         fitted = fit(tree, combine(measurements, index), total, iterations=150, masks=support.masks)
         return SyntheticModel(
             self.name,
-            private.domain,
+            full.domain,
             fitted.beliefs,
             total,
             tuple(measurements),
-            private.transcript(),
-            encoder=private.encoder,
+            full.transcript(),
+            recoding=recoding,
+            within=_within(full.domain, one_ways, recoding, total),
+            encoder=full.encoder,
         )
 
 
@@ -163,6 +168,11 @@ class _Candidate:
     def trust(self) -> float:
         """Weight of its measurement against the model's own table, as if error and noise were independent Gaussian deviations."""
         return self.error**2 / (self.error**2 + self.noise**2)
+
+
+def _within(domain: Domain, one_ways: Sequence[Measurement], recoding: Recoding, total: float) -> dict[str, npt.NDArray[np.float64]]:
+    """Weights by which merged levels are told apart."""
+    return {m.clique[0]: settled(domain[m.clique[0]], m, total) for m in one_ways if m.clique[0] in recoding.levels}
 
 
 class _Run:
@@ -226,11 +236,7 @@ class _Run:
             measurements=(*self.one_ways, *self.measurements[len(self.one_ways) :], *(m for m, _ in self.outside)),
             transcript=self.full.transcript(),
             recoding=self.recoding,
-            within={
-                m.clique[0]: settled(self.full.domain[m.clique[0]], m, self.total)
-                for m in self.one_ways
-                if m.clique[0] in self.recoding.levels
-            },
+            within=_within(self.full.domain, self.one_ways, self.recoding, self.total),
             encoder=self.full.encoder,
             refinement=Refinement(self._refinement(fitted)) if self.refine else None,
         )

@@ -44,7 +44,21 @@ def coarsen(domain: Domain, one_ways: list[Measurement], total: float, bins: int
         for a, m in zip(domain, one_ways, strict=True)
         if a.parents and not a.ordered
     }
-    return Recoding({**levels, **{name: codes for name, codes in grouped.items() if codes is not None}})
+    merged = {name: codes for name, codes in grouped.items() if codes is not None}
+    return Recoding({**coarsen_counts(domain, one_ways, total).levels, **levels, **merged})
+
+
+def coarsen_counts(domain: Domain, one_ways: list[Measurement], total: float) -> Recoding:
+    """A recoding of the numbers of rows per unit alone: those that hardly any unit has join their neighbours.
+
+    As levels of their own they would gather the noise of every table they are in, and a unit there brings as many rows.
+    """
+    counted = domain.count_axis
+    if counted is None:
+        return Recoding({})
+    attribute = domain.attributes[counted]
+    codes = _equal_mass(attribute, settled(attribute, one_ways[counted], total), attribute.size - 1)
+    return Recoding({attribute.name: codes} if codes is not None and int(codes.max()) + 1 < attribute.size else {})
 
 
 def _equal_mass(attribute: Attribute, mass: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64] | None:

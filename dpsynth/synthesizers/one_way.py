@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth.marginals import Attribute, Domain, Measurement, Recoding
+from dpsynth.marginals import COUNT, Attribute, Domain, Measurement, Recoding
 from dpsynth.privacy import PrivateData
 
 # A run of cells stands out if its sum is over so many standard deviations. Higher, and thin but real tails are lost: on coded tables with
@@ -27,7 +30,17 @@ def one_way_shares(domain: Domain, rho: float) -> list[float]:
 def measure_one_ways(private: PrivateData, rho: float) -> list[Measurement]:
     """Every column's marginal, ``rho`` divided as `one_way_shares` says."""
     shares = one_way_shares(private.domain, rho)
-    return [private.measure((a.name,), share, "one_way") for a, share in zip(private.domain, shares, strict=True)]
+    return [_trimmed(a, private.measure((a.name,), share, "one_way")) for a, share in zip(private.domain, shares, strict=True)]
+
+
+def _trimmed(attribute: Attribute, m: Measurement) -> Measurement:
+    """A measured number of rows per unit without the cells beyond the last that stands out: only there does noise add up, as rows do."""
+    if attribute.scope != COUNT:
+        return m
+    last = _outermost(m.values, m.stddev, _far(attribute))
+    if last is None:
+        return m
+    return replace(m, values=np.where(np.arange(len(m.values)) <= last, m.values, 0.0))
 
 
 def estimate_total(private: PrivateData, one_ways: list[Measurement]) -> float:
@@ -57,8 +70,9 @@ def settled(attribute: Attribute, m: Measurement, total: float) -> npt.NDArray[n
     size = attribute.size - attribute.nullable
     if not attribute.ordered or size < 3:
         return on_simplex(m.values, total)
-    last = _outermost(m.values[:size], m.stddev)
-    first = _outermost(m.values[:size][::-1], m.stddev)
+    far = _far(attribute)
+    last = _outermost(m.values[:size], m.stddev, far)
+    first = _outermost(m.values[:size][::-1], m.stddev, far)
     if last is None or first is None:
         return on_simplex(m.values, total)
     kept = np.ones(len(m.values), dtype=bool)
@@ -69,8 +83,20 @@ def settled(attribute: Attribute, m: Measurement, total: float) -> npt.NDArray[n
     return out
 
 
-def _outermost(values: npt.NDArray[np.float64], stddev: float) -> int | None:
-    """The end of the last run of 1, 2, 4, ... cells whose sum stands out from the noise; None where none does.
+def _far(attribute: Attribute) -> float:
+    """How many stddevs a run has to stand out.
+
+    For numbers of rows so many that by noise alone hardly any of the n log2(n) runs does: a phantom in a far cell brings as many rows as
+    the cell says.
+    """
+    if attribute.scope != COUNT:
+        return _STANDS_OUT
+    runs = attribute.size * max(1.0, math.log2(attribute.size))
+    return max(_STANDS_OUT, math.sqrt(2.0 * math.log(2.0 * runs)))
+
+
+def _outermost(values: npt.NDArray[np.float64], stddev: float, far: float) -> int | None:
+    """The end of the last run of 1, 2, 4, ... cells whose sum stands ``far`` stddevs out of the noise; None where none does.
 
     Of the runs that begin at the last cell where one does, the shortest.
     """
@@ -78,7 +104,7 @@ def _outermost(values: npt.NDArray[np.float64], stddev: float) -> int | None:
     best: tuple[int, int] | None = None
     width = 1
     while width <= len(values):
-        begins = np.flatnonzero(below[width:] - below[:-width] > _STANDS_OUT * stddev * width**0.5)
+        begins = np.flatnonzero(below[width:] - below[:-width] > far * stddev * width**0.5)
         if len(begins) and (best is None or int(begins[-1]) > best[0]):
             best = (int(begins[-1]), width)
         width *= 2

@@ -21,9 +21,10 @@ from dpsynth.model import SyntheticModel, load
 from dpsynth.persons import rows_per_unit
 from dpsynth.pipeline import synthesize
 from dpsynth.privacy import PrivacyBudget, PrivateData
+from dpsynth.privacy.noise import SeededNoise
 from dpsynth.schema import Field, Schema
 from dpsynth.streaming import Chunks
-from dpsynth.synthesizers import SYNTHESIZERS
+from dpsynth.synthesizers import SYNTHESIZERS, Adaptive
 from dpsynth.toy_mechanism import ToyMechanism
 from dpsynth.toy_schema import standard_schema
 from tests.dpsynth.synthesizers.hooks import exact_answers, recipe
@@ -265,3 +266,27 @@ def test_advice_on_persons() -> None:
     declared["dp:unit"]["weights"] = "person"
     assert any('no field is "dp:static"' in line for line in Schema.from_dict(declared).lint())
     assert not any("maxRows" in line for line in Schema.from_dict(declared).lint())
+
+
+def test_a_generous_cap_does_not_make_long_histories_of_noise() -> None:
+    """Most cells of the number of rows are empty. Units in them would bring as many rows as the cell says: twice too many came."""
+    rng = np.random.default_rng(0)
+    sizes = np.minimum(rng.geometric(0.37, 1000), 9)
+    table = pd.DataFrame({
+        "pid": np.repeat(np.arange(1000), sizes),
+        "sex": np.repeat(rng.choice(["f", "m"], 1000), sizes),
+        "code": rng.choice(list("abcdef"), sizes.sum()),
+    })  # fmt: skip
+    fields = [
+        {"name": "pid", "type": "integer", "dp:role": "identifier"},
+        {"name": "sex", "type": "string", "categories": ["f", "m"], "dp:static": True},
+        {"name": "code", "type": "string", "categories": list("abcdef")},
+    ]
+    unit = {"name": "person", "field": "pid", "maxRows": 40, "weights": "person"}
+    schema = Schema.from_dict({"fields": fields, "dp:dataset": {"id": "x", "population": "p"}, "dp:unit": unit})
+    for tree_limit in (200_000, 300):
+        rows = []
+        for seed in range(5):
+            private = PrivateData.read(table, schema, PrivacyBudget(3.0, 1e-6), hook=SeededNoise(seed))
+            rows.append(Adaptive(tree_limit=tree_limit).fit(private).rows)
+        assert 0.9 * sizes.sum() < np.median(rows) < 1.25 * sizes.sum(), rows
