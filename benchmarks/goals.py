@@ -6,6 +6,7 @@ EPSILONS = (0.1, 1.0, 10.0)
 
 ERROR: dict[tuple[str, str], tuple[float, float, float]] = {
     ("adult_pgm", "adaptive"): (0.325, 0.150, 0.103),
+    ("adult_pgm", "adaptive --fast"): (0.325, 0.154, 0.122),
     ("diabetes130", "adaptive"): (0.252, 0.135, 0.095),
     ("credit_default", "adaptive"): (0.755, 0.405, 0.320),
     ("nist_ma2019", "adaptive"): (0.780, 0.320, 0.175),
@@ -17,6 +18,7 @@ AIM_ERROR: dict[tuple[str, float], float] = {("adult_pgm", 1.0): 0.180}
 
 SECONDS: dict[tuple[str, str], tuple[float, float, float]] = {
     ("adult_pgm", "adaptive"): (3.0, 4.0, 8.0),
+    ("adult_pgm", "adaptive --fast"): (2.0, 2.0, 4.0),
     ("adult_pgm", "aim"): (float("inf"), 20.0, float("inf")),
     ("adult_pgm", "mst"): (2.0, 2.0, 2.0),
     ("diabetes130", "adaptive"): (15.0, 15.0, 15.0),

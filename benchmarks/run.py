@@ -21,7 +21,7 @@ from benchmarks.page import write_page
 from benchmarks.records import Record, Records, source_digest
 from benchmarks.scoring import marginal_error
 from benchmarks.tables import BINARY, MIXED, Benchmark, bundled, from_files, latent_classes, wide_sizes
-from benchmarks.trial import VARIANTS, RefusedFigure, run_trial
+from benchmarks.trial import FAST, VARIANTS, RefusedFigure, run_trial
 from benchmarks.usage import measure
 from dpsynth import datasets
 from dpsynth.marginals import CodedTable
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     records = Records(options.out / "runs.jsonl", source_digest())
     tables = chosen_tables(options)
     variants = [name for name in VARIANTS if not options.synthesizers or name in options.synthesizers]
+    scaled = [name for name in variants if name != FAST]
     session = _Session(records, options.limit)
     for section in SECTIONS if not options.only else options.only:
         if section == "floors":
@@ -50,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif section == "errors":
             session.errors(tables, variants, options.epsilons, options.repeats)
         elif section == "rows":
-            session.scaling("rows", [(f"latent {n}", n, MIXED) for n in ROWS], variants)
+            session.scaling("rows", [(f"latent {n}", n, MIXED) for n in ROWS], scaled)
         elif section == "columns":
-            session.scaling("columns", [(f"latent {d} wide", 20_000, wide_sizes(d)) for d in COLUMNS], variants)
+            session.scaling("columns", [(f"latent {d} wide", 20_000, wide_sizes(d)) for d in COLUMNS], scaled)
         elif section == "start":
             session.start()
         elif section == "profile":
