@@ -42,15 +42,20 @@ _FALSE_POSITIVE_RATE = 0.01
 _KDE_ROWS = 4000
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing in ``--out``, then print AUC and TPR at 1 % FPR of our score and of the best other on every kind of release."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.audits_attacks", description=__doc__)
+def asked(module: str, description: str | None, file: str, argv: Sequence[str] | None) -> tuple[argparse.Namespace, Records]:
+    """The options of a benchmark of kinds of releases, and what it has measured already."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=description)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--releases", nargs="*", help="names of releases; default: all")
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    records = Records(options.out / "attacks.jsonl", source_digest("dpsynth", "audits"))
+    return options, Records(options.out / file, source_digest("dpsynth", "audits"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing in ``--out``, then print AUC and TPR at 1 % FPR of our score and of the best other on every kind of release."""
+    options, records = asked("audits_attacks", __doc__, "attacks.jsonl", argv)
     for repeat in range(options.repeats):
         for table in _tables(repeat):
             for release, make in releases():

@@ -6,10 +6,8 @@ are given the same releases, targets and reference records.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,9 @@ import numpy as np
 import audits
 from audits.caps import caps_for
 from audits.result import AuditInput, Claim
-from benchmarks.audits_attacks import DELTA, scores_of, silent
+from benchmarks.audits_attacks import DELTA, asked, scores_of, silent
 from benchmarks.audits_releases import as_audited, frame_of
-from benchmarks.records import Record, Records, source_digest
+from benchmarks.records import Record
 from benchmarks.tables import UNIT, latent_classes
 from dpsynth.marginals import CodedTable
 from dpsynth.privacy import Cohort, PrivacyBudget, PrivacyUnit, PrivateData
@@ -90,13 +88,7 @@ def measured(data: AuditInput) -> Mapping[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing in ``--out``, then print one line for every kind of release and epsilon."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.audits_broken", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--releases", nargs="*", help="names of releases; default: all")
-    options = parser.parse_args(argv)
-    options.out.mkdir(parents=True, exist_ok=True)
-    records = Records(options.out / "broken.jsonl", source_digest("dpsynth", "audits"))
+    options, records = asked("audits_broken", __doc__, "broken.jsonl", argv)
     print("| release | epsilon | AUC (95 %) | cap | TPR at 1 % FPR (all) | cap | best other AUC | best other TPR | contradicted |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, make in releases():

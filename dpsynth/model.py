@@ -170,7 +170,7 @@ class SyntheticModel:
         def apart(merged: list[Column]) -> list[Column]:
             if refined:
                 return self._neighbours.told_apart(merged, rng)
-            return [self._apart(name, codes, within, rng) for name, codes in zip(self.domain.names, merged, strict=True)]
+            return [self.full_levels(name, codes, within, rng) for name, codes in zip(self.domain.names, merged, strict=True)]
 
         if not refined or self.refinement is None or not self.refinement.applies(rows):
             fine = apart(sample(beliefs, rows, rng))
@@ -178,9 +178,17 @@ class SyntheticModel:
             fine = self.refinement.sample(beliefs, rows, rng, apart, [a.size for a in self.domain])
         return {a.name: codes.astype(code_dtype(a.size), copy=False) for a, codes in zip(self.domain, fine, strict=True)}
 
-    def _apart(self, name: str, codes: Column, within: Mapping[str, npt.NDArray[np.float64]], rng: np.random.Generator) -> Column:
+    def full_levels(
+        self,
+        name: str,
+        codes: Column,
+        within: Mapping[str, npt.NDArray[np.float64]],
+        rng: np.random.Generator,
+        strata: Column | None = None,
+    ) -> Column:
+        """Levels of column ``name`` for its merged ``codes``, one column by itself; see `dpsynth.pgm.sampling.told_apart`."""
         levels = self.recoding.levels.get(name)
-        return codes if levels is None else told_apart(codes, levels, within.get(name, self.within[name]), rng)
+        return codes if levels is None else told_apart(codes, levels, within.get(name, self.within[name]), rng, strata)
 
     def sample_units(self, rows: int, *, seed: int | None = None, where: Mapping[str, int] | None = None) -> Persons:
         """Whole units with about ``rows`` rows together; with ``where`` every one of their rows fulfils it."""

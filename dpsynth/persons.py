@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dpsynth.constraints import Column as Drawn
 from dpsynth.marginals import CodedTable, Codes, code_dtype, count_name
 from dpsynth.pgm.beliefs import Beliefs
-from dpsynth.pgm.sampling import sample, told_apart
+from dpsynth.pgm.sampling import sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +52,7 @@ def draw(model: SyntheticModel, beliefs: Beliefs, rows: int, rng: np.random.Gene
         raise ValueError("the domain has no column for the number of rows of a unit")
 
     def fine(axis: int, merged: Column, strata: Column | None = None) -> Column:
-        name = domain.names[axis]
-        levels = model.recoding.levels.get(name)
-        return merged if levels is None else told_apart(merged, levels, within.get(name, model.within[name]), rng, strata)
+        return model.full_levels(domain.names[axis], merged, within, rng, strata)
 
     units = max(1, round(rows / rows_per_unit(model, beliefs))) if rows else 0
     of_units = dict(zip(domain.unit_axes, sample(beliefs, units, rng, only=domain.unit_axes), strict=True))

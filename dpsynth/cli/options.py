@@ -66,6 +66,9 @@ LedgerPath = Annotated[
         help="The budget of the population across releases: a file, or postgresql://. Charged before the data is read.",
     ),
 ]
+SigningKeyPath = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="Private key that signs the certificate. See: dpsynth keygen.")
+]
 AuditTier = Annotated[Tier, typer.Option("--tier", help="How much time the audits may take.")]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Run the audits of the code again, even if this very code and configuration was audited before.")

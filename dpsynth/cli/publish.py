@@ -9,7 +9,7 @@ import typer
 
 from dpsynth.cli import outcome
 from dpsynth.cli.disclosure import check_disclosure
-from dpsynth.cli.options import AsJson, Disclose, Disclosure
+from dpsynth.cli.options import AsJson, Disclose, Disclosure, SigningKeyPath
 
 
 def command(
@@ -21,10 +21,7 @@ def command(
             "--ledger", envvar="DPSYNTH_LEDGER", metavar="FILE|URL", help="The ledger that was charged; it remembers the refusal."
         ),
     ],
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", metavar="FILE", help="Private key that signs the certificate. See: dpsynth keygen."),
-    ] = None,
+    key: SigningKeyPath = None,
     about: Annotated[
         Path | None,
         typer.Option("--about", metavar="FILE", help="What the publisher says in public. Default: as given to the release."),

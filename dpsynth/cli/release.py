@@ -26,6 +26,7 @@ from dpsynth.cli.options import (
     Rows,
     SchemaPath,
     Seed,
+    SigningKeyPath,
     Synthesizer,
     Tier,
     WaiversPath,
@@ -49,10 +50,7 @@ def command(
     synthesizer: Synthesizer = "auto",
     rows: Rows = None,
     ledger: LedgerPath = None,
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", metavar="FILE", help="Private key that signs the certificate. See: dpsynth keygen."),
-    ] = None,
+    key: SigningKeyPath = None,
     control: Annotated[
         str | None,
         typer.Option(

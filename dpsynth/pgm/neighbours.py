@@ -42,7 +42,7 @@ class Levels:
     @property
     def is_merged(self) -> bool:
         """Whether any two levels are one in the model."""
-        return int(self.merged[-1]) + 1 < len(self.merged) if self.contiguous else len(np.unique(self.merged)) < len(self.merged)
+        return int(self.merged.max()) + 1 < len(self.merged)
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:

@@ -84,3 +84,31 @@ def schema(tmp_path: Path) -> Path:
     path = tmp_path / "visits.schema.json"
     path.write_text(json.dumps(schema_document()), encoding="utf-8")
     return path
+
+
+def write_policy(folder: Path, name: str, limit: float) -> Path:
+    """A policy of one rule, TST-001: epsilon at most ``limit``."""
+    rule = {
+        "id": "TST-001",
+        "title": "Epsilon",
+        "metric": "dp.epsilon",
+        "op": "<=",
+        "value": limit,
+        "severity": "blocker",
+        "source": {"kind": "house", "text": "a test"},
+    }
+    document = {"$schema": "dpsynth.policy/1", "policy": name, "version": "1.0.0", "title": name, "rules": [rule]}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, its schema, and a lenient and a strict policy."""
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "visits.csv").write_text(table_text(600, seed=0), encoding="utf-8")
+    (folder / "visits.schema.json").write_text(json.dumps(schema_document()), encoding="utf-8")
+    write_policy(folder, "lenient", 5.0)
+    write_policy(folder, "strict", 0.5)
+    return folder

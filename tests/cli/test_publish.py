@@ -17,19 +17,10 @@ import pytest
 import policies
 from dpsynth.bundle import sha256_of
 from dpsynth.privacy.ledger import Ledger
-from tests.cli.conftest import CANARY, Result, Run, schema_document, table_text
-from tests.cli.test_release import PRICE, _policy, _spoken
+from tests.cli.conftest import CANARY, Result, Run
+from tests.cli.test_release import PRICE, _spoken
 
 TODAY = datetime.now(UTC).date()
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("desk")
-    (folder / "visits.csv").write_text(table_text(600, seed=0), encoding="utf-8")
-    (folder / "visits.schema.json").write_text(json.dumps(schema_document()), encoding="utf-8")
-    _policy(folder, "strict", 0.5)
-    return folder
 
 
 @pytest.fixture(scope="module")

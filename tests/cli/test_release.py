@@ -23,38 +23,11 @@ import pytest
 
 from dpsynth.cli import main
 from dpsynth.privacy.ledger import Ledger
-from tests.cli.conftest import CANARY, Result, Run, schema_document, table_text
+from tests.cli.conftest import CANARY, Result, Run, table_text
 
 PRICE = ("--epsilon", "2", "--delta", "1e-6")
 DEMO_SECONDS = 180  # of processor time, which other tests on the same machine do not change
 TELLING = ("value", "interval", "n")  # keys of a finding that are functions of real records
-
-
-def _policy(folder: Path, name: str, limit: float) -> Path:
-    rule = {
-        "id": "TST-001",
-        "title": "Epsilon",
-        "metric": "dp.epsilon",
-        "op": "<=",
-        "value": limit,
-        "severity": "blocker",
-        "source": {"kind": "house", "text": "a test"},
-    }
-    document = {"$schema": "dpsynth.policy/1", "policy": name, "version": "1.0.0", "title": name, "rules": [rule]}
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with table, schema, policies and, where it can be made, a key."""
-    folder = tmp_path_factory.mktemp("desk")
-    (folder / "visits.csv").write_text(table_text(600, seed=0), encoding="utf-8")
-    (folder / "visits.schema.json").write_text(json.dumps(schema_document()), encoding="utf-8")
-    _policy(folder, "lenient", 5.0)
-    _policy(folder, "strict", 0.5)
-    return folder
 
 
 def _arguments(desk: Path, policy: str, out: str, *more: str) -> list[str]:
