@@ -118,6 +118,9 @@ class Adaptive:
         measurements = [m for one in one_ways for m in recode_one_way(one, recoding)]
         names = [name for name in names if private.domain[name].size > 1]
         orders: dict[int, list[Clique]] = {2: list(combinations(names, 2)), 3: list(combinations(names, 3))}
+        # With a column gone, its orders' shares go to those that are left.
+        inner = {order: shares[order] for order in orders if orders[order]}
+        shares |= {order: share * (1.0 - shares[1]) / sum(inner.values()) for order, share in inner.items()}
         done, todo = 0, len(orders[2]) + len(orders[3])
         for order in (2, 3):
             for clique in orders[order]:

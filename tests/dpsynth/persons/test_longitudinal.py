@@ -290,3 +290,19 @@ def test_a_generous_cap_does_not_make_long_histories_of_noise() -> None:
             private = PrivateData.read(table, schema, PrivacyBudget(3.0, 1e-6), hook=SeededNoise(seed))
             rows.append(Adaptive(tree_limit=tree_limit).fit(private).rows)
         assert 0.9 * sizes.sum() < np.median(rows) < 1.25 * sizes.sum(), rows
+
+
+def test_a_number_of_rows_that_all_share_leaves_its_budget_to_the_others() -> None:
+    """That column is gone then, and so are the tables it would have been in: two fifths of the budget were left over."""
+    table = pd.DataFrame({"pid": np.arange(1500), "sex": ["f", "m", "m"] * 500, "code": ["a", "b"] * 750})
+    fields = [
+        {"name": "pid", "type": "integer", "dp:role": "identifier"},
+        {"name": "sex", "type": "string", "categories": ["f", "m"], "dp:static": True},
+        {"name": "code", "type": "string", "categories": ["a", "b"]},
+    ]
+    unit = {"name": "person", "field": "pid", "maxRows": 20, "weights": "person"}
+    schema = Schema.from_dict({"fields": fields, "dp:dataset": {"id": "x", "population": "p"}, "dp:unit": unit})
+    private = PrivateData.read(table, schema, PrivacyBudget(3.0, 1e-6))
+    model = Adaptive().fit(private)
+    assert int(model.recoding.levels["rows per person"].max()) == 0
+    assert private.rho_left < 1e-6 * private.budget.rho
