@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.main import get_command
@@ -101,15 +101,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     _ready_streams()
     with _discretion():
         code, message = _attempt(arguments)
-        if message is None:
-            return code
-        # Outside the handlers, so that a failure to print cannot chain to the first failure and show its message.
-        complain(message)
+        if message is not None:
+            # Outside the handlers, so that a failure to print cannot chain to the first failure and show its message.
+            complain(message)
+            try:
+                if "--json" in arguments:
+                    emit({"error": message, "exit_code": code})
+            except OSError:
+                _abandon(sys.stdout)
+        # What stderr still holds may find no reader or no room: said here, or the interpreter ends with a code of its own.
         try:
-            if "--json" in arguments:
-                emit({"error": message, "exit_code": code})
+            sys.stderr.flush()
         except OSError:
-            _close_stdout()
+            _abandon(sys.stderr)
         return code
 
 
@@ -131,10 +135,10 @@ def _attempt(arguments: list[str]) -> tuple[int, str | None]:
     except BaseException as error:
         # Rich turns a broken pipe into SystemExit(1), which here would mean "denied".
         if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
-            _close_stdout()
+            _abandon(sys.stdout)
             return UNHEARD, None
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            _close_stdout()
+            _abandon(sys.stdout)
             return USAGE, f"what the command had to write could not be written: {os.strerror(error.errno)}"
         return _unexpected(error)
 
@@ -186,10 +190,10 @@ def _ready_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
-def _close_stdout() -> None:
-    """The reader of our output went away. Point stdout at nothing, or the interpreter complains while it closes."""
+def _abandon(stream: TextIO) -> None:
+    """The reader of our output went away. Point the stream at nothing, or the interpreter complains while it closes."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unexpected(error: BaseException) -> tuple[int, str]:
@@ -197,11 +201,13 @@ def _unexpected(error: BaseException) -> tuple[int, str]:
         return USAGE, error.format_message()  # type: ignore[attr-defined]
     if isinstance(error, _leaf_errors()):
         return USAGE, str(error)
+    # By their folders, not by their names: a checkout may lie in a folder called dpsynth.
+    ours = {Path(file).parent for name in _PACKAGES if (file := getattr(sys.modules.get(name), "__file__", None))}
     where = next(
         (
             f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
             for frame in reversed(traceback.extract_tb(error.__traceback__))
-            if any(part in _PACKAGES for part in Path(frame.filename).parts)
+            if not ours.isdisjoint(Path(frame.filename).parents)
         ),
         "outside dpsynth",
     )

@@ -94,6 +94,17 @@ def test_an_unexpected_exception_shows_type_and_place_and_not_its_message(
     assert "ValueError at cli/schema.py:" in printed.err
 
 
+def test_a_file_elsewhere_in_a_folder_called_dpsynth_is_not_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space: dict[str, object] = {}
+    exec(compile("def read(path): return float(str(path))", "/home/somebody/dpsynth/theirs.py", "exec"), space)
+    monkeypatch.setattr("dpsynth.schema.Schema.read", space["read"])
+
+    assert main(["schema", "lint", "x.json"]) == 70
+    assert "ValueError at cli/schema.py:" in capsys.readouterr().err
+
+
 def test_a_panic_below_exception_shows_nothing_either(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # What compiled extensions raise on a panic derives from BaseException, so that nobody swallows it.
     panic = type("PanicException", (BaseException,), {})
@@ -235,20 +246,22 @@ def test_a_result_that_cannot_be_written_is_no_success_and_no_verdict(tmp_path: 
 def _ended(arguments: list[str], folder: Path, stream: str, name: str) -> int:
     number = {"stdout": 1, "stderr": 2}[name]
     command = [sys.executable, "-m", "dpsynth", *arguments]
+    # Streams that buffer, as they do unless somebody asks for others: what they hold fails when the process ends.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     if stream == "closed":
         shell = ["/bin/sh", "-c", f'exec "$@" {number}>&-', "sh", *command]
-        return subprocess.run(shell, cwd=folder, check=False, capture_output=True).returncode
+        return subprocess.run(shell, cwd=folder, check=False, capture_output=True, env=buffered).returncode
     if stream == "full":
         if not Path("/dev/full").exists():
             pytest.skip("this system has no /dev/full")
         with Path("/dev/full").open("w") as full:
             streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, name: full}
-            return subprocess.run(command, cwd=folder, check=False, **streams).returncode  # type: ignore[call-overload]
+            return subprocess.run(command, cwd=folder, check=False, env=buffered, **streams).returncode  # type: ignore[call-overload]
     reader, writer = os.pipe()
     os.close(reader)
     try:
         streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, name: writer}
-        return subprocess.run(command, cwd=folder, check=False, **streams).returncode  # type: ignore[call-overload]
+        return subprocess.run(command, cwd=folder, check=False, env=buffered, **streams).returncode  # type: ignore[call-overload]
     finally:
         os.close(writer)
 
