@@ -302,7 +302,11 @@ def test_a_number_of_rows_that_all_share_leaves_its_budget_to_the_others() -> No
     ]
     unit = {"name": "person", "field": "pid", "maxRows": 20, "weights": "person"}
     schema = Schema.from_dict({"fields": fields, "dp:dataset": {"id": "x", "population": "p"}, "dp:unit": unit})
-    private = PrivateData.read(table, schema, PrivacyBudget(3.0, 1e-6))
-    model = Adaptive().fit(private)
-    assert int(model.recoding.levels["rows per person"].max()) == 0
-    assert private.rho_left < 1e-6 * private.budget.rho
+    gone = 0
+    for seed in range(12):
+        private = PrivateData.read(table, schema, PrivacyBudget(3.0, 1e-6), hook=SeededNoise(seed))
+        model = Adaptive().fit(private)
+        gone += int(model.recoding.levels["rows per person"].max()) == 0
+        assert private.rho_left < 1e-6 * private.budget.rho
+    # Noise may leave one empty cell that seems filled: about one fit in eighty.
+    assert gone >= 11
