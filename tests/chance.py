@@ -60,7 +60,9 @@ def kernel_noise(seed: int) -> Iterator[None]:
     rng = np.random.default_rng(seed)
 
     def gaussian(stddev: float) -> _Seeded:
-        return _Seeded(real_gaussian(stddev), lambda exact: (np.asarray(exact, dtype=np.int64) + _discrete(rng, stddev, len(exact))).tolist())
+        return _Seeded(
+            real_gaussian(stddev), lambda exact: (np.asarray(exact, dtype=np.int64) + _discrete(rng, stddev, len(exact))).tolist()
+        )
 
     def noisy_max(scale: float) -> _Seeded:
         return _Seeded(real_max(scale), lambda scores: int(np.argmax(np.asarray(scores) / scale + rng.gumbel(size=len(scores)))))
