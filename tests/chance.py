@@ -41,12 +41,10 @@ def not_falsified(audit: Callable[[], AuditResult], alpha: float = 0.01) -> Audi
     Only a verdict that rests on a p-value or an e-value is asked for again. A contradiction without one, an INCONCLUSIVE answer and an
     exception are no matter of chance, and fail at once.
     """
-    for run in range(runs_for(alpha)):
-        result = audit()
-        by_chance = result.verdict is Verdict.VIOLATION and not (result.p_value is None and result.e_value is None)
-        if not by_chance:
-            break
-    assert result.verdict is Verdict.NOT_FALSIFIED, f"{result.name}, run {run + 1}: {result.verdict}, {result.reason}"
+    run, result = 1, audit()
+    while run < runs_for(alpha) and result.verdict is Verdict.VIOLATION and not (result.p_value is None and result.e_value is None):
+        run, result = run + 1, audit()
+    assert result.verdict is Verdict.NOT_FALSIFIED, f"{result.name}, run {run}: {result.verdict}, {result.reason}"
     return result
 
 
