@@ -6,7 +6,7 @@ The whole suite shall fail by chance less than once in 200 runs, so one test may
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -41,11 +41,19 @@ def not_falsified(audit: Callable[[], AuditResult], alpha: float = 0.01) -> Audi
     Only a verdict that rests on a p-value or an e-value is asked for again. A contradiction without one, an INCONCLUSIVE answer and an
     exception are no matter of chance, and fail at once.
     """
-    run, result = 1, audit()
-    while run < runs_for(alpha) and result.verdict is Verdict.VIOLATION and not (result.p_value is None and result.e_value is None):
-        run, result = run + 1, audit()
-    assert result.verdict is Verdict.NOT_FALSIFIED, f"{result.name}, run {run}: {result.verdict}, {result.reason}"
-    return result
+    return none_falsified(lambda: [audit()], alpha)[0]
+
+
+def none_falsified(suite: Callable[[], Sequence[AuditResult]], alpha: float = 0.01) -> Sequence[AuditResult]:
+    """The same of a suite that holds its alarms to ``alpha`` together: one answer that is no matter of chance fails at once."""
+    run, against = 0, True
+    while run < runs_for(alpha) and against:
+        run, results = run + 1, suite()
+        against = [result for result in results if result.verdict is not Verdict.NOT_FALSIFIED]
+        if not all(result.verdict is Verdict.VIOLATION and (result.p_value, result.e_value) != (None, None) for result in against):
+            break
+    assert results and not against, "; ".join(f"{r.name}, run {run}: {r.verdict}, {r.reason}" for r in against) or "no audit answered"
+    return results
 
 
 @contextmanager

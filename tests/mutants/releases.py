@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import audits
 from audits.code.toy import Toy
@@ -24,11 +24,18 @@ _FEW_CELLS = 1000
 
 @dataclass(frozen=True)
 class Caught:
-    """Which audits contradicted a release, which could not judge it, and how long each took."""
+    """What the audits answered to a release, or the error by which the kernel refused to make it."""
 
-    verdicts: dict[str, str]
-    seconds: dict[str, float]
+    results: Mapping[str, audits.AuditResult]
     refused_by_kernel: str | None = None
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        return {name: str(result.verdict) for name, result in self.results.items()}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        return {name: result.seconds for name, result in self.results.items()}
 
     @property
     def caught(self) -> bool:
@@ -58,7 +65,7 @@ def released(change: Change, mechanism: str, seed: int = 0, tier: str = "smoke",
             model = recipe.fit(private)
             synthetic = model.sample(PERSONS, seed=seed)
         except DpsynthError as error:
-            return Caught({}, {}, type(error).__name__)
+            return Caught({}, type(error).__name__)
         audited = toy_for(recipe, schema, budget)
         code = audit_code(audited, tier=tier, seed=seed)
         suite = audits.run(
@@ -71,5 +78,4 @@ def released(change: Change, mechanism: str, seed: int = 0, tier: str = "smoke",
             names=["recomposition", *code.results],
             known=code.results,
         )
-    results: dict[str, Any] = dict(suite.results)
-    return Caught({n: str(r.verdict) for n, r in results.items()}, {n: r.seconds for n, r in results.items()})
+    return Caught(suite.results)

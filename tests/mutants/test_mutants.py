@@ -5,11 +5,15 @@ A few of each here; ``make audit-audits`` runs them all.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
+from audits import AuditResult
 from dpsynth.synthesizers import SYNTHESIZERS
+from tests.chance import kernel_noise, none_falsified
 from tests.mutants.defects import ALL, DEFECTS, HARMLESS, Change
-from tests.mutants.matrix import BEGIN, END, PAGE, trials
+from tests.mutants.matrix import AUDITS, BEGIN, END, PAGE, trials
 from tests.mutants.releases import released
 
 BY_NAME = {change.name: change for change in (*DEFECTS, *HARMLESS)}
@@ -31,16 +35,21 @@ def change(name: str) -> Change:
 
 @pytest.mark.parametrize(("name", "mechanism"), CAUGHT_HERE)
 def test_a_planted_defect_is_caught(name: str, mechanism: str) -> None:
-    found = released(change(name), mechanism)
+    # In a selection the defect shows as far as the candidates lie apart, which the noise of the run decides: in 29 of 30 runs of `aim`.
+    with kernel_noise(0) if name == "selection noise halved" else nullcontext():
+        found = released(change(name), mechanism)
 
     assert "VIOLATION" in found.verdicts.values()
 
 
 @pytest.mark.parametrize(("name", "mechanism"), GREEN_HERE)
 def test_a_harmless_change_stays_green(name: str, mechanism: str) -> None:
-    found = released(change(name), mechanism)
+    def answers() -> list[AuditResult]:
+        found = released(change(name), mechanism)
+        assert found.refused_by_kernel is None
+        return list(found.results.values())
 
-    assert found.green, found.verdicts
+    assert len(none_falsified(answers)) == len(AUDITS)
 
 
 def test_every_synthesizer_gets_every_general_defect() -> None:

@@ -23,6 +23,7 @@ from dpsynth.privacy.unit import PrivacyUnit
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import Mst
 from dpsynth.toy_mechanism import audit_columns
+from tests.chance import kernel_noise, none_falsified
 
 Patch = AbstractContextManager[Any]
 SCHEMA = Schema.from_dict(
@@ -112,7 +113,7 @@ DEFECTS: dict[str, Callable[[], Patch]] = {
 }
 
 
-def _verdicts(patch: Patch) -> dict[str, str]:
+def _judged(patch: Patch) -> list[audits.AuditResult]:
     recipe = Mst()
     records = Toy(audit_columns(SCHEMA), "unit", 3).units(150, 0)
     table = pd.DataFrame(
@@ -135,15 +136,23 @@ def _verdicts(patch: Patch) -> dict[str, str]:
             names=["recomposition", *names],
             known={name: code.results[name] for name in names},
         )
-    return {name: str(result.verdict) for name, result in suite.results.items()}
+    return list(suite.results.values())
+
+
+# Only values close to the threshold tell of its noise: half of it is found in 49 of 50 runs.
+SEEDS = {"half the noise behind the threshold": range(4)}
 
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_behind_the_threshold_is_caught(name: str) -> None:
-    found = _verdicts(DEFECTS[name]())
+    caught = []
+    for seed in SEEDS.get(name, [None]):
+        with nullcontext() if seed is None else kernel_noise(seed):
+            found = _judged(DEFECTS[name]())
+        caught.append(any(result.verdict is audits.Verdict.VIOLATION for result in found))
 
-    assert "VIOLATION" in found.values(), found
+    assert all(caught), caught
 
 
 def test_the_kernel_as_it_is_stays_green() -> None:
-    assert set(_verdicts(nullcontext()).values()) == {"NOT_FALSIFIED"}
+    assert len(none_falsified(lambda: _judged(nullcontext()))) == 3

@@ -35,7 +35,10 @@ TRANSCRIPT = {
 
 
 class Names:
-    """Counts the values of one column, names those above a threshold, and nothing else. ``defect`` says what is wrong with it."""
+    """Counts the values of one column, names those above a threshold, and nothing else. ``defect`` says what is wrong with it.
+
+    ``seed`` makes tests repeatable; the noise differs from run to run.
+    """
 
     deterministic = True
     name = "names"
@@ -43,8 +46,9 @@ class Names:
     claim = CLAIM
     columns = (Column("code", "categorical", categories=("a", "b")),)
 
-    def __init__(self, defect: str = "") -> None:
+    def __init__(self, defect: str = "", seed: int = 0) -> None:
         self._defect = defect
+        self._rng = np.random.default_rng(seed)
 
     def __call__(self, table: pd.DataFrame, hook: Hook | None = None) -> Mapping[str, bytes]:
         counts = table["code"].dropna().map(str).value_counts().sort_index()
@@ -54,7 +58,7 @@ class Names:
 
         def draw() -> Any:
             scale = {"half the noise": 0.5, "no noise": 0.0}.get(self._defect, 1.0)
-            noisy = counts + np.rint(np.random.default_rng().normal(0.0, scale * STDDEV, len(counts))).astype(int)
+            noisy = counts + np.rint(self._rng.normal(0.0, scale * STDDEV, len(counts))).astype(int)
             if self._defect == "float noise":
                 noisy = noisy + 0.25
             least = THRESHOLD / 2 if self._defect == "a lower threshold" else THRESHOLD
@@ -170,7 +174,7 @@ class WithCounts(Names):
         event = {"kind": "gaussian", "stage": "counts", "cliques": [["code"]], "forms": ["marginal"], "cells": 64, "scale": 1,
                  "l2_sensitivity": 1.0, "stddev": STDDEV, "rho": 0.0}  # fmt: skip
         assert hook is not None
-        hook(event, counts, lambda: counts + np.rint(np.random.default_rng().normal(0.0, STDDEV, 64)).astype(np.int64))
+        hook(event, counts, lambda: counts + np.rint(self._rng.normal(0.0, STDDEV, 64)).astype(np.int64))
         return made
 
 
