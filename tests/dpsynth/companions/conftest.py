@@ -13,9 +13,11 @@ import pytest
 from dpsynth import certificate, pipeline
 from dpsynth.companions import About
 from dpsynth.schema import Schema
+from tests.chance import kernel_noise
 
-# In real cells: beyond the bounds, outside the categories, in the key, in a column that the schema does not name.
-CANARIES = ("77345.125", "Zebulon-Qx77", "KEY-90210-Zq", "undeclared-Vw3", "1887-03-05", "8675309")
+# In real cells: beyond the bounds, outside the categories, in the key, in a column that the schema does not name. Long enough that no
+# digest and no made-up number holds one by chance.
+CANARIES = ("77345.125", "Zebulon-Qx77", "KEY-90210-Zq", "undeclared-Vw3", "1887-03-05", "867530986753")
 ROWS = 613  # of the real table
 
 SCHEMA: dict[str, Any] = {
@@ -120,7 +122,7 @@ def real_rows(seed: int = 0) -> dict[str, list[Any]]:
     }
     for column, canary in (
         ("weight", "77345.125"),
-        ("age", "8675309"),
+        ("age", "867530986753"),
         ("ward", "Zebulon-Qx77"),
         ("key", "KEY-90210-Zq"),
         ("full name", "Zebulon-Qx77"),
@@ -148,19 +150,21 @@ def release(folder: Path, about: About | None) -> Released:
     table = write_csv(folder / "real.csv", real_rows())
     (folder / "policy.json").write_text(json.dumps(POLICY), encoding="utf-8")
     schema = Schema.from_dict(SCHEMA)
-    pipeline.release(
-        table,
-        schema=schema,
-        policy=folder / "policy.json",
-        out=folder / "bundle",
-        epsilon=2.0,
-        delta=1e-6,
-        synthesizer="independent",
-        tier="smoke",
-        ledger=folder / "ledger",
-        seed=0,
-        about=about,
-    )
+    # An alarm of the code audits, once in two hundred runs, would refuse the release that all these tests read.
+    with kernel_noise(0):
+        pipeline.release(
+            table,
+            schema=schema,
+            policy=folder / "policy.json",
+            out=folder / "bundle",
+            epsilon=2.0,
+            delta=1e-6,
+            synthesizer="independent",
+            tier="smoke",
+            ledger=folder / "ledger",
+            seed=0,
+            about=about,
+        )
     root = folder / "bundle"
     evidence = json.loads((root / "internal" / "evidence.json").read_text(encoding="utf-8"))
     decision = json.loads((root / "internal" / "decision.json").read_text(encoding="utf-8"))

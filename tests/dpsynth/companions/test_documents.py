@@ -103,7 +103,8 @@ def test_no_figure_of_the_evidence_that_is_not_in_the_certificate_is_in_a_docume
     evidence = plant(silent.evidence, "")
     assert len(planted) > 200
     predicate = certificate.predicate(evidence, silent.decision, internal_commitment="0" * 64)
-    text = "\n".join(_documents(silent.schema, predicate).values())
+    # Seven digits stand in a digest by chance.
+    text = re.sub(r"[0-9a-f]{32,}", "", "\n".join(_documents(silent.schema, predicate).values()))
     assert {path for mark, path in planted.items() if mark in text} == set()
     inside = companions.anonymization_report(evidence, silent.decision, silent.schema)
     assert any(mark in inside.replace("e+06", "") or "7e+06" in inside for mark in planted)  # the test can see

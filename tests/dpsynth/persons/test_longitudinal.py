@@ -27,6 +27,7 @@ from dpsynth.streaming import Chunks
 from dpsynth.synthesizers import SYNTHESIZERS, Adaptive
 from dpsynth.toy_mechanism import ToyMechanism
 from dpsynth.toy_schema import standard_schema
+from tests.chance import kernel_noise
 from tests.dpsynth.synthesizers.hooks import exact_answers, recipe
 
 PERSONS = 3000
@@ -76,8 +77,9 @@ def _table() -> pd.DataFrame:
 @cache
 def _fitted(name: str, noise: bool = True) -> SyntheticModel:
     budget = PrivacyBudget(20.0, 1e-6)
-    private = PrivateData.read(_table(), SCHEMA, budget) if noise else PrivateData.read(_table(), SCHEMA, budget, hook=exact_answers)
-    return recipe(name).fit(private)
+    with kernel_noise(0):
+        private = PrivateData.read(_table(), SCHEMA, budget) if noise else PrivateData.read(_table(), SCHEMA, budget, hook=exact_answers)
+        return recipe(name).fit(private)
 
 
 @pytest.mark.parametrize("name", SYNTHESIZERS)

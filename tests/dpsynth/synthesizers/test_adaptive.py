@@ -10,6 +10,7 @@ import pytest
 from dpsynth.errors import ConfigError
 from dpsynth.marginals import Attribute, CodedTable, Domain
 from dpsynth.privacy import PrivacyBudget, PrivacyUnit, PrivateData
+from dpsynth.privacy.noise import SeededNoise
 from dpsynth.synthesizers import Adaptive
 from dpsynth.synthesizers.adaptive import TOO_LITTLE
 
@@ -27,7 +28,7 @@ def _table(columns: int = 8, levels: int = 8) -> CodedTable:
 
 
 def _private(epsilon: float) -> PrivateData:
-    return PrivateData.of_codes(_table(), PrivacyBudget(epsilon, 1e-9), unit=PrivacyUnit("row", 1))
+    return PrivateData.of_codes(_table(), PrivacyBudget(epsilon, 1e-9), unit=PrivacyUnit("row", 1), hook=SeededNoise(0))
 
 
 def test_one_ways_alone_below_the_limit_and_pairs_above_it() -> None:

@@ -29,8 +29,8 @@ def _parquet() -> bytes:
 
 TABLE = _parquet()
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
-# Facts of the real data that evidence holds and nothing public may repeat.
-CANARIES = ("20190", "0.56789", "987654321", "/home/nurse", "wardhost", "3.14159", "f00dfeed" * 8)
+# Facts of the real data that evidence holds and nothing public may repeat; long enough to be in no digest by chance.
+CANARIES = ("2019020190", "0.56789", "987654321", "/home/nurse", "wardhost", "3.14159", "f00dfeed" * 8)
 
 SCHEMA: dict[str, Any] = {
     "dp:dataset": {"id": "hie", "population": "hie-participants"},
@@ -45,7 +45,7 @@ SCHEMA: dict[str, Any] = {
             "type": "integer",
             "constraints": {"minimum": 0, "maximum": 90},
             "dp:bins": 10,
-            "observed": 20190,
+            "observed": 2019020190,
         },
         {"name": "sex", "type": "string", "categories": ["f", "m"], "dp:nullable": True},
         {"name": "day", "type": "date", "constraints": {"minimum": "2020-01-01", "maximum": "2020-12-31"}},
@@ -135,7 +135,7 @@ def evidence() -> dict[str, Any]:
                     "value": 0.51,
                     "interval": [0.49, 0.56789],
                     "confidence": 0.99,
-                    "n": 20190,
+                    "n": 2019020190,
                     "seconds": 3.14159,
                     "reason": "",
                     "details": {"seed": 987654321},

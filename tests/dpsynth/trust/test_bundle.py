@@ -225,9 +225,9 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path, monke
 def test_a_large_file_is_digested_in_pieces(tmp_path: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(b"0123456789abcdef" * 2**18)
-    started = time.monotonic()
+    started = time.process_time()
     assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_internal_commitment_is_salted_and_covers_names_and_content(make: Make) -> None:
