@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from audits import AuditInput, Verdict
+from audits import AuditInput, AuditResult, Verdict
 from audits.code.recomposition import recomposition
 from audits.code.record_replay import record_replay
 from dpsynth.errors import SchemaError
@@ -191,27 +191,28 @@ def _toy(neighbours: str = "add_remove", name: str = "independent") -> ToyMechan
     return ToyMechanism(recipe(name), PrivacyBudget(2.0, 1e-6), standard_schema("person", 3, neighbours, "person"))
 
 
-def _audited(toy: ToyMechanism, **more: Any) -> AuditInput:
-    return AuditInput(pd.DataFrame(), tuple(toy.columns), mechanism=toy, claim=toy.claim, tier="smoke", **more)
+def _replayed(toy: ToyMechanism) -> AuditResult:
+    with kernel_noise(0):
+        return record_replay(AuditInput(pd.DataFrame(), tuple(toy.columns), mechanism=toy, claim=toy.claim, tier="smoke"))
 
 
 @pytest.mark.parametrize(("neighbours", "name"), [("add_remove", "mst"), ("replace_one", "independent")])
 def test_replay_does_not_falsify_weights_of_one_per_person(neighbours: str, name: str) -> None:
-    result = record_replay(_audited(_toy(neighbours, name)))
+    result = _replayed(_toy(neighbours, name))
     assert result.verdict is Verdict.NOT_FALSIFIED, result.details["failures"][:3]
     assert result.value is not None and result.value > 0.7
 
 
 def test_replay_finds_that_the_weight_was_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dpsynth.privacy.unit.row_weights", lambda units, order: np.full(len(units), 27_720, dtype=np.int64))
-    result = record_replay(_audited(_toy()))
+    result = _replayed(_toy())
     assert result.verdict is Verdict.VIOLATION
     assert "times the declared sensitivity" in result.reason
 
 
 def test_replay_finds_a_static_value_that_depends_on_other_persons(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dpsynth.privacy.unit.settled", lambda codes, units, order, missing: np.full_like(codes, codes.max(initial=0)))
-    assert record_replay(_audited(_toy())).verdict is Verdict.VIOLATION
+    assert _replayed(_toy()).verdict is Verdict.VIOLATION
 
 
 @pytest.mark.parametrize("name", SYNTHESIZERS)
