@@ -26,6 +26,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _FLAGS = (
     "--headless",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # which is small in a container
     "--no-sandbox",  # in a container there is no user namespace for it; the pages are our own
     "--disable-background-networking",
     "--disable-component-update",

@@ -17,6 +17,7 @@ import pytest
 
 from audits import AuditResult, Verdict
 from dpsynth import pipeline
+from dpsynth.cli import sample
 from dpsynth.privacy import noise, private_data
 
 CHANCE = 1e-6
@@ -77,7 +78,7 @@ def kernel_noise(seed: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(noise, "_gaussian", gaussian)
         patch.setattr(noise, "_noisy_max", noisy_max)
-        for reader in (private_data, pipeline):
+        for reader in (private_data, pipeline, sample):
             patch.setattr(reader, "secrets", _Coins(rng))
         yield
 

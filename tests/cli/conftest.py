@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from audits.code import eprocess, likelihood
 from dpsynth.cli import main
+from tests.chance import kernel_noise
 
 # Stands in every column that takes it; it must appear nowhere a command writes or prints.
 CANARY = "Zebulon-Qx77"
@@ -31,17 +37,39 @@ class Result(NamedTuple):
 Run = Callable[..., Result]
 
 
+@contextmanager
+def repeatable(seed: int) -> Iterator[None]:
+    """A command's noise from ``seed``, and as much of it on a busy machine: no audit stops by the clock.
+
+    Verdicts have a level, so they are wrong now and then; here is tested what follows from a verdict.
+    """
+    with pytest.MonkeyPatch.context() as patch, kernel_noise(seed):
+        patch.setattr(eprocess, "_TIERS", {"smoke": (4, math.inf, 8, 2), "standard": (8, math.inf, 4, 3)})
+        patch.setattr(likelihood, "_TIERS", {"standard": (20, math.inf, 8)})
+        yield
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.delenv("CI", raising=False)  # a build server that runs the tests is not the one under test
 
+    numbers = itertools.count()
+
     def invoke(*arguments: object) -> Result:
         capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
+        with repeatable(next(numbers)):
+            code = main([str(argument) for argument in arguments])
         printed = capsys.readouterr()
         return Result(code, printed.out, printed.err)
 
     return invoke
+
+
+def spoken(arguments: list[str]) -> Result:
+    """The same where no test's own capture is at hand."""
+    with repeatable(0), redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        code = main(arguments)
+    return Result(code, out.getvalue(), err.getvalue())
 
 
 def schema_document(**changes: Any) -> dict[str, Any]:

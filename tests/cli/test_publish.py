@@ -17,8 +17,8 @@ import pytest
 import policies
 from dpsynth.bundle import sha256_of
 from dpsynth.privacy.ledger import Ledger
-from tests.cli.conftest import CANARY, Result, Run
-from tests.cli.test_release import PRICE, _spoken
+from tests.cli.conftest import CANARY, Result, Run, spoken
+from tests.cli.test_release import PRICE
 
 TODAY = datetime.now(UTC).date()
 
@@ -26,7 +26,7 @@ TODAY = datetime.now(UTC).date()
 @pytest.fixture(scope="module")
 def refusal(desk: Path) -> Result:
     """What the refused release printed; it lies in desk/refused."""
-    return _spoken([
+    return spoken([
         "release", str(desk / "visits.csv"), "--schema", str(desk / "visits.schema.json"), *PRICE, "--policy", str(desk / "strict.json"),
         "--synthesizer", "independent", "--tier", "smoke", "--out", str(desk / "refused"), "--ledger", str(desk / "l.ledger"),
         "--sign-off", "data-owner",

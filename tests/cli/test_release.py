@@ -5,7 +5,6 @@ The cheap tier and a policy with one rule of its own keep the line short. Every 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -14,16 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dpsynth.cli import main
 from dpsynth.privacy.ledger import Ledger
-from tests.cli.conftest import CANARY, Result, Run, table_text
+from tests.cli.conftest import CANARY, Result, Run, spoken, table_text
 
 PRICE = ("--epsilon", "2", "--delta", "1e-6")
 DEMO_SECONDS = 180  # of processor time, which other tests on the same machine do not change
@@ -39,23 +36,16 @@ def _arguments(desk: Path, policy: str, out: str, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _spoken(arguments: list[str]) -> Result:
-    """A command's result where no test's own capture is at hand."""
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        code = main(arguments)
-    return Result(code, out.getvalue(), err.getvalue())
-
-
 @pytest.fixture(scope="module")
 def told(desk: Path) -> dict[str, Any]:
     """What a permitted release printed; signed where the extra is there."""
     key: tuple[str, ...] = ()
     if find_spec("cryptography") is not None:
-        assert _spoken(["keygen", str(desk / "k")]).code == 0
+        assert spoken(["keygen", str(desk / "k")]).code == 0
         key = ("--key", str(desk / "k"))
     approvals = ("--approval", "data-owner=A. Owner", "--approval", "privacy-officer=P. Officer")
     more = (*key, *approvals, "--purpose", "a test", "--rows", "450", "--json")
-    return _spoken(_arguments(desk, "lenient", "permitted", *more)).json
+    return spoken(_arguments(desk, "lenient", "permitted", *more)).json
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +57,7 @@ def released(desk: Path, told: dict[str, Any]) -> Path:
 @pytest.fixture(scope="module")
 def denied(desk: Path) -> Result:
     """A release that its policy denies, in desk/denied."""
-    return _spoken(_arguments(desk, "strict", "denied"))
+    return spoken(_arguments(desk, "strict", "denied"))
 
 
 @pytest.fixture

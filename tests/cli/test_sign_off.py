@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run, schema_document, table_text
-from tests.cli.test_release import _arguments, _spoken
+from tests.cli.conftest import Run, schema_document, spoken, table_text
+from tests.cli.test_release import _arguments
 
 pytest.importorskip("cryptography", reason="keys are made with the extra 'sign'")
 
@@ -32,9 +32,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     policy = {"$schema": "dpsynth.policy/1", "policy": "lenient", "version": "1.0.0", "title": "two roles", "rules": rules}
     (folder / "lenient.json").write_text(json.dumps(policy), encoding="utf-8")
     for role in (*ROLES, "stranger"):
-        assert _spoken(["keygen", str(folder / role)]).code == 0
+        assert spoken(["keygen", str(folder / role)]).code == 0
     asked = [part for role in ROLES for part in ("--sign-off", role)]
-    done = _spoken(_arguments(folder, "lenient", "waiting", *asked, "--supersedes", OLD))
+    done = spoken(_arguments(folder, "lenient", "waiting", *asked, "--supersedes", OLD))
     assert done.code == 0, done.err
     assert "dpsynth sign" in done.out
     assert "--role privacy-officer" in done.out
