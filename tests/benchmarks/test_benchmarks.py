@@ -135,7 +135,7 @@ def test_usage_is_that_of_the_command() -> None:
 def test_a_command_past_its_limit_is_ended() -> None:
     used = measure([sys.executable, "-c", "import time; time.sleep(30)"], limit=1.0)
     assert used.code == -9
-    assert used.wall < 10.0
+    assert used.wall < 25.0  # of the 30 it would have slept
 
 
 def test_figures_are_measured_once_and_kept(tmp_path: Path) -> None:
