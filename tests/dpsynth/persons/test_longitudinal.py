@@ -312,4 +312,4 @@ def test_a_number_of_rows_that_all_share_leaves_its_budget_to_the_others() -> No
         gone += int(model.recoding.levels["rows per person"].max()) == 0
         assert private.rho_left < 1e-6 * private.budget.rho
     # Noise may leave one empty cell that seems filled: about one fit in eighty.
-    assert gone >= 11
+    assert gone >= 10
