@@ -35,7 +35,7 @@ def change(name: str) -> Change:
 
 @pytest.mark.parametrize(("name", "mechanism"), CAUGHT_HERE)
 def test_a_planted_defect_is_caught(name: str, mechanism: str) -> None:
-    # In a selection the defect shows as far as the candidates lie apart, which the noise of the run decides: in 29 of 30 runs of `aim`.
+    # In a selection the defect shows as far as the candidates lie apart, which the noise decides: two of 130 runs of `aim` found it barely.
     with kernel_noise(0) if name == "selection noise halved" else nullcontext():
         found = released(change(name), mechanism)
 
