@@ -117,9 +117,11 @@ def test_any_way_out_of_an_unfinished_bundle_leaves_nothing(tmp_path: Path, erro
 
 
 def test_an_interrupted_process_leaves_nothing_at_the_destination(tmp_path: Path) -> None:
+    # A process in the background of a shell, and its children with it, ignores SIGINT unless it says otherwise.
     code = f"""
-import time
+import signal, time
 from dpsynth.bundle import BundleWriter
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with BundleWriter({str(tmp_path / "out")!r}) as writer:
     writer.write_internal("evidence.json", "x")
     print("ready", flush=True)
