@@ -330,6 +330,36 @@ class PrivateData:
         Weights are integers, penalties are rounded to integers, and scores stay below 2^53: so they are exact in floats, and a unit moves
         them by at most max(weight) * k, without a rounding on top.
         """
+        return self._select(cliques, models, rho, stage, penalties, weights, none=False)
+
+    def select_or_none(
+        self,
+        cliques: Sequence[Clique],
+        models: Sequence[npt.NDArray[np.int64]],
+        rho: float,
+        stage: str,
+        *,
+        penalties: npt.NDArray[np.float64] | None = None,
+        weights: npt.NDArray[np.int64] | None = None,
+    ) -> int | None:
+        """As `select`, with one candidate more whose score is 0 on every table: None where that one is drawn, at the same cost.
+
+        A constant score moves by nothing between neighbours, so the sensitivity is that of the others.
+        """
+        chosen = self._select(cliques, models, rho, stage, penalties, weights, none=True)
+        return chosen if chosen < len(cliques) else None
+
+    def _select(
+        self,
+        cliques: Sequence[Clique],
+        models: Sequence[npt.NDArray[np.int64]],
+        rho: float,
+        stage: str,
+        penalties: npt.NDArray[np.float64] | None,
+        weights: npt.NDArray[np.int64] | None,
+        *,
+        none: bool,
+    ) -> int:
         self._check_models(cliques, models)
         importance = np.ones(len(cliques), dtype=np.int64) if weights is None else weights
         if importance.dtype.kind not in "iu" or importance.max() < 1 or importance.min() < 0:
@@ -342,7 +372,7 @@ class PrivateData:
         event = {
             "kind": "exponential",
             "stage": stage,
-            "candidates": len(cliques),
+            "candidates": len(cliques) + none,
             "score_sensitivity": sensitivity,
             "epsilon": epsilon,
             "rho": rho,
@@ -350,6 +380,8 @@ class PrivateData:
         self._account.filter.spend(rho, stage)
         stored = self._account.transcript.append(event)
         scores = np.asarray(importance * (self._errors(cliques, models) - offset), dtype=np.float64)
+        if none:
+            scores = np.append(scores, 0.0)
         chosen = int(self._account.hook(event, scores, lambda: noise.exponential_mechanism(scores, epsilon, sensitivity, rho)))
         stored["selected"] = chosen
         return chosen

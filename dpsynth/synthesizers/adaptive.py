@@ -1,8 +1,7 @@
-"""The default mechanism: score every pair at once, measure a forest, look again, fill the tree; three rounds, one final fit.
+"""The default mechanism: measure a forest of pairs, score every pair at once, measure more, fill the tree; three rounds, one final fit.
 
 Compared with AIM it selects with Gaussian scores (nearly free), measures many marginals per round, models columns at the resolution
-the noise allows
-and ranks candidates by the error they will really have. Every constant is a function of public quantities:
+the noise allows and ranks candidates by the error they will really have. Every constant is a function of public quantities:
 x = (noisy total) * mu / (mass per unit), column sizes and the tree limit. See docs/algorithms.md.
 """
 
@@ -10,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -25,6 +25,7 @@ from dpsynth.pgm.junction_tree import JunctionTree, junction_tree, tree_cells
 from dpsynth.pgm.pairs import all_pairs
 from dpsynth.privacy import PrivateData
 from dpsynth.synthesizers.expected_error import effective_cells
+from dpsynth.synthesizers.forest import draw_forest
 from dpsynth.synthesizers.independent import one_ways_alone
 from dpsynth.synthesizers.levels import coarsen, coarsen_counts, resolution
 from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way, settled
@@ -32,18 +33,24 @@ from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_si
 Progress = Callable[[str, int, int], None]
 _ALL = 1.0 - 1e-12
 
-# Below this x per column noise rules: fits stop early, no residual form, no refinement. Chosen on the development tables of
-# docs/algorithms.md: at 76 error was 9 % lower without, at 60 the same, at 150 3 % higher.
+# Below this x per column noise rules: no residual form, no refinement. Chosen on the development tables of docs/algorithms.md: at 76 error
+# was 9 % lower without, at 60 the same, at 150 3 % higher.
 _LITTLE = 100.0
+# Below this x per column the first forest is drawn pair by pair, since scores of all pairs at once are too noisy. At 54 (64 columns) error
+# is a fifth lower, at 108 (32 columns) a tenth, at 150 to 220 a percent, at 600 a percent higher.
+_DRAWN_BELOW = 250.0
+# Below this many times the next limit there is one forest and no more, and one-ways have most of the budget.
+_SCARCE, _SCARCE_SHARE = 1.8, 0.7
 # Below this x per column the noise of a pair is of the size of the strongest dependence one can expect: one-ways take the whole budget.
-TOO_LITTLE = 18.0
+TOO_LITTLE = 10.0
 # Shares of the budget: for a first guess of the total, and for marginals of three columns inside the tree.
 TOTAL_SHARE, TRIPLES_SHARE = 0.004, 0.06
 # A pair beyond the tree is measured if its error is this many times what noise will make of it, up to so many per column; after those, the
 # second number counts, up to so many.
 _WORTH, _BEYOND_PER_COLUMN = 1.5, 2
 _MUCH, _MOST_PER_COLUMN = 4.0, 6
-# Fits stop when the loss is this share of what the truth would have, for little and for enough data; stopping early regularises.
+# Fits stop when the loss is this share of what the truth would have; stopping early regularises. The first where measurements say little
+# more than noise does, the second where what they say is far above it.
 _ENOUGH_LITTLE, _ENOUGH = 0.92, 0.5
 _ROUND_ITERATIONS, _FINAL_ITERATIONS = 80, 600
 # The tree limit grows with the square root of x beyond this point, up to this factor.
@@ -187,13 +194,14 @@ class _Run:
         self.full = private
         self.progress = progress
         self.rho = rho
+        self.scarce = guessed_x < _SCARCE * recipe.alone_below * len(private.domain)
         self.one_ways, self.total = self._one_ways(guessed_x)
         self.x = self.total * math.sqrt(2.0 * self.rho) / private.unit.mass
         self.limit = int(recipe.tree_limit * min(_LIMIT_GROWS_TO, max(1.0, math.sqrt(self.x / _LIMIT_GROWS_FROM))))
         bins = resolution(private.domain, self.x, recipe.tree_limit)
         self.recoding = kept_apart(private.encoder, coarsen(private.domain, self.one_ways, self.total, bins))
         self.private = private.recoded(self.recoding)
-        self.measurements = [m for one in self.one_ways for m in recode_one_way(one, self.recoding)]
+        self.measurements = self._coarse()
         self.index = {name: i for i, name in enumerate(self.domain.names)}
         self.sizes = [a.size for a in self.domain]
         # What relations need may take half of the model; measurements have the rest.
@@ -223,12 +231,16 @@ class _Run:
         return self.fitted
 
     def result(self) -> SyntheticModel:
-        triples = TRIPLES_SHARE * self.rho if len(self.domain) > 2 else 0.0
-        rounds = self.recipe.rounds
-        score_rho = self.recipe.score_share * self.rho / rounds
+        triples = 0.0 if self.scarce or len(self.domain) < 3 else TRIPLES_SHARE * self.rho
+        rounds = 1 if self.scarce else self.recipe.rounds
+        score_rho = 0.0 if self.scarce else self.recipe.score_share * self.rho / rounds
+        drawn = self.scarce or (rounds > 1 and self.x < _DRAWN_BELOW * len(self.domain))
         for done in range(rounds):
             budget = (self.private.rho_left - triples - score_rho * (rounds - done)) / (rounds - done)
-            self._round(score_rho, budget, last=done == rounds - 1)
+            if drawn and done == 0:
+                self._drawn(budget)
+            else:
+                self._round(score_rho, budget, last=done == rounds - 1)
             if self.progress:
                 self.progress("select and measure", done + 1, rounds + 1)
         if triples > 0.0:
@@ -265,30 +277,68 @@ class _Run:
 
     def _one_ways(self, x: float) -> tuple[list[Measurement], float]:
         """Their share falls with x."""
-        one_ways = measure_one_ways(self.full, one_way_share(x) * self.rho)
+        one_ways = measure_one_ways(self.full, (_SCARCE_SHARE if self.scarce else one_way_share(x)) * self.rho)
         return one_ways, estimate_total(self.full, one_ways)
+
+    def _coarse(self) -> list[Measurement]:
+        """The one-ways in merged levels. Where noise rules they are settled first: smoothed, non-negative, of one total."""
+        ones = self.one_ways
+        if not self.enough:
+            ones = [replace(m, values=settled(self.full.domain[m.clique[0]], m, self.total)) for m in ones]
+        return [m for one in ones for m in recode_one_way(one, self.recoding)]
 
     def _fit(self, iterations: int, *, warm: bool = True) -> Fitted:
         tree = self._tree(self.edges)
         targets = combine([m for m in self.measurements if m.stddev > 0.0], self.index)
         start = self.fitted.potentials if warm and self.fitted else None
-        enough = _ENOUGH if self.enough else _ENOUGH_LITTLE
+        enough = _ENOUGH if self.enough else min(_ENOUGH_LITTLE, _ENOUGH + 1.0 / self._contrast())
         return fit(tree, targets, self.total, iterations=iterations, start=start, enough=enough, masks=self.support.masks)
+
+    def _contrast(self) -> float:
+        """How far the measured pairs and triples are from independence, in variances of their noise per cell; at least 1.
+
+        1 is what noise alone gives. Then a fit has nothing but noise to find, and stops at what noise explains.
+        """
+        shares = {m.clique[0]: on_simplex(m.values, self.total) / self.total for m in self.measurements if len(m.clique) == 1}
+        distance, cells = 0.0, 0
+        for m in self.measurements:
+            if len(m.clique) < 2 or m.stddev <= 0.0:
+                continue
+            # Of an independent table nothing is left in a residual.
+            expected = reduce(np.multiply.outer, [shares[name] for name in m.clique]) * (self.total if m.form == "marginal" else 0.0)
+            distance += float(((m.values - expected) ** 2).sum()) / m.stddev**2
+            cells += m.values.size
+        return max(1.0, distance / cells) if cells else 1.0
 
     def _tree(self, edges: Sequence[Clique]) -> JunctionTree:
         links = [[self.index[name] for name in edge] for edge in edges]
         return junction_tree(self.sizes, [*self.support.cliques, *links], self.domain.unit_axes)
 
+    def _pairs(self) -> dict[Clique, npt.NDArray[np.float64]]:
+        """What the model says of each pair of columns in which there is something to learn."""
+        names = self.domain.names
+        return {(names[a], names[b]): table for (a, b), table in all_pairs(self._model.beliefs).items() if min(table.shape) > 1}
+
+    def _drawn(self, budget: float) -> None:
+        """Draw a forest, measure it with what is left of ``budget``, refit."""
+        tables = self._pairs()
+        if not tables:
+            return
+        before = self.private.rho_left
+        emphasis = {pair: self._emphasis(pair) for pair in tables}
+        forest = draw_forest(self.private, tables, self.total, self.rho, budget, emphasis=emphasis, fits=self._fits, stage="draw_pair")
+        left = budget - (before - self.private.rho_left)
+        self._measure([self._candidate(pair, tables[pair], 0.0, left, len(forest)) for pair in forest], left, "two_way")
+
     def _round(self, score_rho: float, budget: float, *, last: bool) -> None:
         """Score all pairs, pick, measure, refit."""
-        names = self.domain.names
-        tables = {(names[a], names[b]): table for (a, b), table in all_pairs(self._model.beliefs).items()}
-        pairs = [pair for pair in tables if min(tables[pair].shape) > 1]
+        tables = self._pairs()
+        pairs = list(tables)
         if not pairs:
             return
         rounded = [np.rint(tables[pair]).astype(np.int64) for pair in pairs]
         errors, noise = self.private.scores(pairs, rounded, score_rho, "score_pairs")
-        candidates = self._candidates(pairs, [tables[p] for p in pairs], errors, 2.0 * noise, budget, expected=len(names))
+        candidates = self._candidates(pairs, list(tables.values()), errors, 2.0 * noise, budget, expected=len(self.domain))
         picked = self._fitting(candidates) if last else self._forest(candidates)
         beyond = self._beyond(candidates, picked) if last and self.refine else []
         self._measure(picked, budget, "two_way", beyond)
@@ -303,17 +353,23 @@ class _Run:
         expected: int,
     ) -> list[_Candidate]:
         """Candidates whose error stands out from the score noise, best first. ``expected`` of them will share ``budget``."""
-        found = []
-        for clique, table, error in zip(cliques, tables, errors.tolist(), strict=True):
-            if error <= threshold:
-                continue
-            norm = residual_norm(self.domain.shape(clique)) if self._as_residual(clique) else 1.0
-            sigma = self.private.unit.vector_sensitivity(norm) / math.sqrt(2.0 * budget / expected)
-            cells = effective_cells(table, sigma)
-            noise = math.sqrt(2.0 / math.pi) * sigma * cells
-            emphasis = self.recipe.emphasis if self.recipe.target in clique else 1.0
-            found.append(_Candidate(clique, error, (norm * cells) ** (2.0 / 3.0), noise, emphasis))
+        found = [
+            self._candidate(clique, table, error, budget, expected)
+            for clique, table, error in zip(cliques, tables, errors.tolist(), strict=True)
+            if error > threshold
+        ]
         return sorted(found, key=lambda c: -c.rank)
+
+    def _candidate(self, clique: Clique, table: npt.NDArray[np.float64], error: float, budget: float, expected: int) -> _Candidate:
+        """``clique`` as one of ``expected`` that share ``budget``."""
+        norm = residual_norm(self.domain.shape(clique)) if self._as_residual(clique) else 1.0
+        sigma = self.private.unit.vector_sensitivity(norm) / math.sqrt(2.0 * budget / expected)
+        cells = effective_cells(table, sigma)
+        noise = math.sqrt(2.0 / math.pi) * sigma * cells
+        return _Candidate(clique, error, (norm * cells) ** (2.0 / 3.0), noise, self._emphasis(clique))
+
+    def _emphasis(self, clique: Clique) -> float:
+        return self.recipe.emphasis if self.recipe.target in clique else 1.0
 
     def _forest(self, candidates: list[_Candidate]) -> list[_Candidate]:
         """A spanning forest of the best candidates that keeps the whole model within the tree limit."""

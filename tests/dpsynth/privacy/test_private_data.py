@@ -53,6 +53,7 @@ QUESTIONS: dict[str, Question] = {
     "residual_one_way": lambda p: p.measure_residual(("b",), 0.01, "residual"),
     "scores": lambda p: p.scores(PAIRS, _models(), 0.01, "scores"),
     "select": lambda p: p.select(PAIRS, _models(), 0.01, "select"),
+    "select_or_none": lambda p: p.select_or_none(PAIRS, _models(), 0.01, "select"),
     "weighted_select": lambda p: p.select(
         PAIRS,
         _models(),
@@ -228,8 +229,8 @@ def test_the_factor_of_the_unit_is_in_every_event(k: int, neighbours: str, margi
     assert by_form["marginal"]["l2_sensitivity"] == pytest.approx(marginal)
     assert by_form["total"]["l2_sensitivity"] == pytest.approx(total)
     assert by_form["scores"]["l2_sensitivity"] == pytest.approx(score * math.sqrt(3))
-    plain, weighted = (event for event in events if event["kind"] == "exponential")
-    assert plain["score_sensitivity"] == pytest.approx(score)
+    plain, or_none, weighted = (event for event in events if event["kind"] == "exponential")
+    assert plain["score_sensitivity"] == or_none["score_sensitivity"] == pytest.approx(score)
     assert weighted["score_sensitivity"] == pytest.approx(5 * score)
 
 
@@ -257,6 +258,36 @@ def test_scores_of_a_selection_are_exact_in_floats() -> None:
     QUESTIONS["weighted_select"](_private(hook=hook))
     scores = hook.releases[0].exact
     np.testing.assert_array_equal(scores, np.rint(scores))
+
+
+def test_none_is_one_candidate_more_with_a_score_that_no_row_moves() -> None:
+    scores, drawn = [], []
+    for rows in (REST, REST[1:]):
+        for answer in (0, len(PAIRS)):
+            seen: list[npt.NDArray[Any]] = []
+
+            def hook(
+                event: Mapping[str, Any], exact: npt.NDArray[Any], draw: Callable[[], Any], *, answer: int = answer, seen: list[Any] = seen
+            ) -> int:
+                assert event["candidates"] == len(PAIRS) + 1 == len(exact)
+                assert event["score_sensitivity"] == 1.0
+                seen.append(exact)
+                return answer
+
+            private = _private(rows, hook=hook)
+            drawn.append(private.select_or_none(PAIRS, _models(), 0.01, "x", penalties=np.array([5.0, 5.0, 5.0])))
+            assert private.transcript()["events"][-1]["selected"] == answer
+            scores.append(seen[0])
+    assert drawn == [0, None, 0, None]
+    np.testing.assert_array_equal(scores[0][:-1], _scores(REST) - 5.0)
+    assert all(score[-1] == 0.0 for score in scores)
+    assert np.abs(scores[0] - scores[2]).max() <= 1.0
+
+
+def _scores(rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    hook = Recording()
+    _private(rows, hook=hook).select(PAIRS, _models(), 0.01, "x")
+    return np.asarray(hook.releases[0].exact)
 
 
 @pytest.mark.parametrize("penalty", [0.4, 123.456, 1e12, -1e12])
@@ -433,7 +464,7 @@ def test_an_event_says_which_tables_it_held() -> None:
     private = _private(hook=Recording())
     for question in QUESTIONS.values():
         question(private)
-    total, pair, one, residual, _, scores, select, _ = private.transcript()["events"]
+    total, pair, one, residual, _, scores, select, _, _ = private.transcript()["events"]
     assert (total["forms"], total["cliques"], total["cells"]) == (["total"], [[]], 1)
     assert (pair["forms"], pair["cliques"], pair["cells"], pair["shapes"]) == (["marginal"], [["a", "b"]], 6, [[2, 3]])
     assert (one["cells"], one["scale"]) == (3, 1)

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from dpsynth.marginals import Attribute, Domain, Measurement
 from dpsynth.privacy import PrivacyBudget, PrivacyUnit, PrivateData
 from dpsynth.synthesizers import Adaptive, Independent, choose
+from dpsynth.synthesizers.adaptive import TOO_LITTLE
 from dpsynth.synthesizers.expected_error import effective_cells, expected_l1
 from dpsynth.synthesizers.levels import coarsen, resolution
 from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, on_simplex, recode_one_way
@@ -212,7 +213,7 @@ def test_auto_decides_by_public_numbers() -> None:
     assert isinstance(choose(None, 5, 1, budget), Adaptive)
     assert isinstance(choose(100_000, 5, 1, budget), Adaptive)
     assert isinstance(choose(100, 5, 1, budget), Independent)
-    edge = 5 * 18.0 / math.sqrt(2.0 * budget.rho)
+    edge = 5 * TOO_LITTLE / math.sqrt(2.0 * budget.rho)
     assert isinstance(choose(math.floor(edge), 5, 1, budget), Independent)
     assert isinstance(choose(math.ceil(edge), 5, 1, budget), Adaptive)
     assert isinstance(choose(math.ceil(edge), 5, 2, budget), Independent)
