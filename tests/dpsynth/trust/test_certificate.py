@@ -567,11 +567,11 @@ def test_a_verdict_under_earlier_core_rules_still_verifies_and_says_so(
     with monkeypatch.context() as patch:
         patch.setattr(loader, "_shipped_effective", lambda name: then if name == "core" else now(name))
         bundle = make(key)
-    report = certificate.verify(bundle.root, keys=[key.public])
+    report = certificate.verify(bundle.root, keys=[key.public], now=NOW)
     assert report.internal == "rederived"
     (warning,) = report.warnings
     assert "core rules of this version are others" in warning
-    assert certificate.verify(make(key, name="today").root, keys=[key.public]).warnings == ()
+    assert certificate.verify(make(key, name="today").root, keys=[key.public], now=NOW).warnings == ()
 
 
 def test_a_waived_rule_is_derived_with_its_waiver(
