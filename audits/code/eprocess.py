@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -171,14 +171,6 @@ def gaussian_profile(mu: float) -> tuple[float, ...]:
 def zcdp_profile(rho: float) -> tuple[float, ...]:
     """delta of rho-zCDP at each of `EPSILONS`."""
     return tuple(zcdp_delta(rho, EPSILONS).tolist())
-
-
-def audit_noise(draw: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]], stddev: float, cells: int, seed: int) -> ScaleProcess:
-    """Feed ``cells`` residuals of a bare noise primitive, exact integers to noisy ones, to a new `ScaleProcess`."""
-    exact = np.arange(cells, dtype=np.int64) % 7
-    process = ScaleProcess()
-    process.update(normal_scores(np.asarray(draw(exact), dtype=np.int64) - exact, stddev, np.random.default_rng(seed)))
-    return process
 
 
 @dataclass

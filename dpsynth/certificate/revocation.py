@@ -55,9 +55,12 @@ class Revocation:
 def revoke_release(
     certificate: Mapping[str, Any], payload: bytes, key: SigningKey, role: str, *, reason: str, superseded_by: str | None = None
 ) -> Revocation:
-    """Take back the release of a ``certificate`` statement with these ``payload`` bytes."""
+    """Take back the release of a ``certificate`` statement with these ``payload`` bytes. No release takes its own place."""
+    id_ = certificate["predicate"]["release"]["id"]
+    if superseded_by == id_:
+        raise ConfigError(f"release {id_} cannot supersede itself; name the one that takes its place, or leave --superseded-by out")
     subject = {"name": "certificate.dsse.json#payload", "digest": {"sha256": hashlib.sha256(payload).hexdigest()}}
-    return _revoke("release", certificate["predicate"]["release"]["id"], subject, key, role, reason, superseded_by)
+    return _revoke("release", id_, subject, key, role, reason, superseded_by)
 
 
 def revoke_key(public: PublicKey, key: SigningKey, role: str, *, reason: str) -> Revocation:

@@ -123,6 +123,8 @@ def test_every_other_way_to_break_it_exits_with_5_and_the_reason(run: Run, signe
 def test_a_release_is_taken_back_for_everybody_who_has_the_list(run: Run, signed: Path, desk: Path, tmp_path: Path) -> None:
     taken = tmp_path / "revocations.json"
     why = ("--reason", "the unit was wrong", "--out", taken)
+    itself = run("revoke", signed, "--key", desk / "data-owner", "--role", "data-owner", *why, "--superseded-by", signed)
+    assert (itself.code, "cannot supersede itself" in itself.err, taken.exists()) == (2, True, False)
     told = run("revoke", signed, "--key", desk / "data-owner", "--role", "data-owner", *why, "--superseded-by", OLD, "--json").json
     assert (told["kind"], told["statements"]) == ("release", 1)
     refused = run("verify", signed, "--revocations", taken)

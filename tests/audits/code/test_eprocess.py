@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import binom
 
 from audits.code import eprocess
+from audits.code.discrete_law import normal_scores
 from audits.code.eprocess import (
     ProfileProcess,
     ScaleProcess,
-    audit_noise,
     gaussian_profile,
     noise_eprocess,
     zcdp_profile,
@@ -95,11 +95,15 @@ def test_what_cannot_be_played_is_inconclusive(given: Given) -> None:
         assert noise_eprocess(given(mechanism)).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_bare_primitive_can_be_audited() -> None:
+def test_the_scale_process_tells_honest_integer_noise_from_short_and_wide() -> None:
     rng = np.random.default_rng(0)
-    honest = audit_noise(lambda exact: exact + discrete_gaussian(rng, 20.0, len(exact)), 20.0, 200, 0)
-    short = audit_noise(lambda exact: exact + discrete_gaussian(rng, 14.0, len(exact)), 20.0, 200, 0)
-    wide = audit_noise(lambda exact: exact + discrete_gaussian(rng, 30.0, len(exact)), 20.0, 200, 0)
+
+    def bet(stddev: float) -> ScaleProcess:
+        process = ScaleProcess()
+        process.update(normal_scores(discrete_gaussian(rng, stddev, 200), 20.0, rng))
+        return process
+
+    honest, short, wide = bet(20.0), bet(14.0), bet(30.0)
     assert honest.log_wealth < math.log(1 / ALPHA) < short.log_wealth
     assert wide.log_wealth < honest.log_wealth
 

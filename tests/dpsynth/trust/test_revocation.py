@@ -40,6 +40,13 @@ def test_a_revocation_needs_only_the_certificate(make: Make, key: SigningKey, tm
         assert certificate.revoke_bundle(place, key, "data-owner", reason="x").id == RELEASE
 
 
+def test_a_release_cannot_supersede_itself(make: Make, key: SigningKey) -> None:
+    bundle = make(key)
+    with pytest.raises(ConfigError, match=f"release {RELEASE} cannot supersede itself; name the one") as caught:
+        certificate.revoke_bundle(bundle.root, key, "data-owner", reason="x", superseded_by=RELEASE)
+    assert caught.value.exit_code == 2
+
+
 def test_a_strangers_revocation_is_mentioned_and_changes_nothing_unless_the_verifier_trusts_them(
     make: Make, key: SigningKey, tmp_path: Path
 ) -> None:
