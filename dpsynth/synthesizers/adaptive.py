@@ -281,10 +281,9 @@ class _Run:
         return one_ways, estimate_total(self.full, one_ways)
 
     def _coarse(self) -> list[Measurement]:
-        """The one-ways in merged levels. Where noise rules they are settled first: smoothed, non-negative, of one total."""
-        ones = self.one_ways
-        if not self.enough:
-            ones = [replace(m, values=settled(self.full.domain[m.clique[0]], m, self.total)) for m in ones]
+        """The one-ways in merged levels, settled first: smoothed, non-negative, of one total."""
+        domain = self.full.domain
+        ones = [replace(m, values=settled(domain[m.clique[0]], m, self.total)) for m in self.one_ways]
         return [m for one in ones for m in recode_one_way(one, self.recoding)]
 
     def _fit(self, iterations: int, *, warm: bool = True) -> Fitted:
