@@ -23,7 +23,8 @@ from dpsynth.errors import ConfigError
 from dpsynth.marginals import Clique, CodedTable, Codes, Counts, Domain, code_dtype
 from dpsynth.privacy.cohort import BUCKETS, AuditTables, Cohort, buckets, first_left, sides
 from dpsynth.privacy.unit import PrivacyUnit, bounded_stream, row_digests, weighed_by_person, weighed_domain
-from dpsynth.sources.spark_frame import arrow_schema, frame_of, quiet
+from dpsynth.sources.spark_errors import quiet
+from dpsynth.sources.spark_frame import arrow_schema, frame_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,12 @@ import pyarrow as pa
 
 from dpsynth.errors import InputError
 from dpsynth.sources.columns import require_columns, sliced
+from dpsynth.sources.spark_errors import THE_TABLE, quiet
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 PREFIX = "spark:"
-_NAME = "the Spark table"
 _PAYLOAD = "payload binary"
 
 
@@ -41,29 +40,32 @@ def recognises(ref: Any) -> bool:
 
 def header(ref: Any) -> list[str]:
     """The names of the columns."""
-    with quiet():
+    with quiet(_name(ref)):
         return list(_frame(ref).columns)
 
 
 def open_spark(ref: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The columns, in their own types, through this machine; the order is that of Spark's partitions."""
-    return _batches(frame_of(ref, columns), columns)
+    return _batches(frame_of(ref, columns), columns, _name(ref))
 
 
 def frame_of(ref: Any, columns: Sequence[str]) -> DataFrame:
     """The wanted columns as a Spark DataFrame."""
-    with quiet():
+    with quiet(_name(ref)):
         frame = _frame(ref)
-        require_columns(frame.columns, columns, _NAME)
+        require_columns(frame.columns, columns, THE_TABLE)
         return frame.select(*[frame[f"`{name.replace('`', '``')}`"] for name in columns])
 
 
 def arrow_schema(frame: DataFrame) -> pa.Schema:
     """The Arrow types in which Spark hands out the columns."""
-    from pyspark.sql.pandas.types import to_arrow_schema
+    from pyspark.sql.pandas.types import to_arrow_type
 
-    with quiet():
-        return to_arrow_schema(frame.schema)
+    fields = []
+    for declared in frame.schema:
+        with quiet(f"column {declared.name!r} of {THE_TABLE}"):
+            fields.append(pa.field(declared.name, to_arrow_type(declared.dataType)))
+    return pa.schema(fields)
 
 
 def session() -> SparkSession:
@@ -76,25 +78,18 @@ def session() -> SparkSession:
     # Without it executors on this machine would run whatever python3 the PATH finds, without dpsynth.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Spark's own progress bar would write over ours.
-    return SparkSession.builder.appName("dpsynth").config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    with quiet():
+        started = SparkSession.builder.appName("dpsynth").config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    # Its log prints stack traces, which may quote cells. Whoever wants it sets a level; a remote session keeps its log to itself.
+    if hasattr(started, "sparkContext") and started.conf.get("spark.log.level", None) is None:
+        started.sparkContext.setLogLevel("OFF")
+    return started
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Turn errors of Spark, whose messages hold stack traces and cells, into one that says only that it failed."""
-    try:
-        from pyspark.errors import PySparkException
-    except ImportError:
-        raise InputError('Spark is not installed; pip install "dpsynth-release[spark]", and Java 17') from None
-    from py4j.protocol import Py4JError
-
-    try:
-        yield
-    except PySparkException as error:
-        kind = error.getCondition() if hasattr(error, "getCondition") else error.getErrorClass()
-        raise InputError(f"Spark could not read the table ({kind or type(error).__name__}); its own log says where it failed") from None
-    except Py4JError as error:
-        raise InputError(f"Spark could not read the table ({type(error).__name__}); its own log says where it failed") from None
+def _name(ref: Any) -> str:
+    ref = ref.ref if isinstance(ref, SparkSource) else ref
+    # What stands before an @ in an address may be a password.
+    return f"{PREFIX}{str(ref).removeprefix(PREFIX)}" if isinstance(ref, str | os.PathLike) and "@" not in str(ref) else THE_TABLE
 
 
 def _frame(ref: Any) -> DataFrame:
@@ -116,8 +111,8 @@ def _frame(ref: Any) -> DataFrame:
     return read.parquet(path) if "/" in path else read.table(path)
 
 
-def _batches(frame: DataFrame, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with quiet():
+def _batches(frame: DataFrame, columns: Sequence[str], name: str) -> Iterator[pa.RecordBatch]:
+    with quiet(name):
         for row in frame.mapInArrow(_as_bytes, _PAYLOAD).toLocalIterator():
             with pa.ipc.open_stream(pa.BufferReader(row[0])) as reader:
                 for batch in reader:

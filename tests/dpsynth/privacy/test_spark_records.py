@@ -318,7 +318,7 @@ def test_a_missing_column_and_a_wrong_type_are_told_before_any_record_is_read(sp
 
 def test_an_error_on_an_executor_quotes_no_cell(spark: Any) -> None:
     frame = spark.sql("select raise_error('SECRET') as text, 'c1' as code, 1.0d as number, date'2020-01-01' as when, 'a' as who")
-    with pytest.raises(InputError, match="Spark could not read the table") as caught:
+    with pytest.raises(InputError, match="Spark could not read the Spark table") as caught:
         _counted(_on_spark(frame.withColumn("text", frame["text"].cast("string")), "row"))
     assert "SECRET" not in str(caught.value)
     assert caught.value.__suppress_context__
@@ -355,7 +355,7 @@ def test_a_release_is_made_and_audited_without_the_table_on_this_machine(
 
     pq.write_table(_table(), tmp_path / "t.parquet")
     monkeypatch.setattr(pipeline, "_cohort", lambda schema: COHORT)
-    monkeypatch.setattr(spark_frame, "_batches", lambda frame, columns: pytest.fail("the table was streamed to this machine"))
+    monkeypatch.setattr(spark_frame, "_batches", lambda frame, columns, name: pytest.fail("the table was streamed to this machine"))
     done = pipeline.release(
         f"spark:{tmp_path / 't.parquet'}", schema=_schema("person"), policy="demo-health", out=tmp_path / "b", epsilon=5.0, delta=1e-6,
         rows=600, synthesizer="independent", tier="smoke",
