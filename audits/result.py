@@ -139,7 +139,8 @@ class Mechanism(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What findings call it."""
 
     @property
     def columns(self) -> Sequence[Column]: ...
@@ -148,7 +149,8 @@ class Mechanism(Protocol):
     def unit_field(self) -> str | None: ...
 
     @property
-    def claim(self) -> Claim: ...
+    def claim(self) -> Claim:
+        """The promise that audits try to refute."""
 
     def __call__(self, table: pd.DataFrame, hook: Hook | None = None) -> Mapping[str, bytes]: ...
 

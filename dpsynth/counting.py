@@ -27,10 +27,12 @@ class Records(Protocol):
     """Coded records, wherever they are. Only the kernel asks private ones."""
 
     @property
-    def domain(self) -> Domain: ...
+    def domain(self) -> Domain:
+        """The columns and levels in which `counts` answers."""
 
     @property
-    def n_rows(self) -> int: ...
+    def n_rows(self) -> int:
+        """Rows, one each whatever they weigh. Exact, so private."""
 
     def counts(self, cliques: Sequence[Clique]) -> list[Counts]:
         """The exact contingency table over each clique, in one pass over the rows."""
@@ -103,6 +105,7 @@ class LocalRecords:
 
     @classmethod
     def of(cls, table: CodedTable) -> LocalRecords:
+        """``table`` with every level as it is."""
         return cls(table, table.domain)
 
     @property

@@ -31,7 +31,8 @@ class Grid(Protocol):
     """Values of an ordered column <-> cells."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Number of cells."""
 
     def cells(self, values: npt.NDArray[Any]) -> Cells:
         """The cell of each value; values outside the bounds, infinities included, are clipped. NaN is not allowed."""
@@ -71,11 +72,13 @@ class Steps:
         return self.count if self._starts is None else len(self._starts)
 
     def of_steps(self, steps: npt.NDArray[np.int64]) -> Cells:
+        """The cell of each step, both from 0."""
         if self._starts is None:
             return steps
         return np.searchsorted(self._starts, steps, side="right").astype(np.int64) - 1
 
     def steps(self, cells: Cells, rng: np.random.Generator | None) -> npt.NDArray[np.int64]:
+        """A step in each cell: uniform when ``rng`` is given, else the one in the middle. Without groups ``cells`` itself comes back."""
         if self._starts is None:
             return cells
         first = self._starts.take(cells)
@@ -95,6 +98,7 @@ class Steps:
         return self._starts[cells], np.append(self._starts[1:], self.count)[cells] - 1
 
     def first_cell(self, step: int) -> int:
+        """The first cell that begins at or after ``step``; the number of cells where none does."""
         return int(step if self._starts is None else np.searchsorted(self._starts, step, side="left"))
 
 

@@ -52,6 +52,7 @@ class ToyMechanism:
 
     @property
     def claim(self) -> Claim:
+        """What a release under the budget promises, with the delta of thresholds where categories are found."""
         unit = self.schema.unit
         budget = self.budget.with_open_columns(len(self.schema.open))
         return Claim(
@@ -66,6 +67,7 @@ class ToyMechanism:
 
     @cached_property
     def columns(self) -> Sequence[Column]:
+        """The modelled columns, bounds of dates as numbers."""
         return [
             replace(column, minimum=_number(field, field.minimum), maximum=_number(field, field.maximum)) if _dated(field) else column
             for column, field in zip(audit_columns(self.schema), self.schema.modelled, strict=True)

@@ -50,6 +50,7 @@ class Finding:
 
     @property
     def blocking(self) -> bool:
+        """Whether it stands against a release: what could not be judged does so as what failed."""
         return self.status in ("fail", "indeterminate")
 
     def to_dict(self, disclosure: str = "reviewer") -> dict[str, Any]:

@@ -19,36 +19,43 @@ class Unjudgeable(Exception):
 
 
 def at_most(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where ``value <= limit``, in exact decimals."""
     if not _number(value) <= _number(limit):
         yield f"must be <= {limit}"
 
 
 def below(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where ``value < limit``, in exact decimals."""
     if not _number(value) < _number(limit):
         yield f"must be < {limit}"
 
 
 def at_least(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where ``value >= limit``, in exact decimals."""
     if not _number(value) >= _number(limit):
         yield f"must be >= {limit}"
 
 
 def above(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where ``value > limit``, in exact decimals."""
     if not _number(value) > _number(limit):
         yield f"must be > {limit}"
 
 
 def equal(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where the two are `same`."""
     if not same(limit, value):
         yield f"must be {_show(limit)}"
 
 
 def member(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where ``value`` is `same` as an item of ``limit``."""
     if not any(same(item, value) for item in limit):
         yield f"must be one of {_show(limit)}"
 
 
 def subset_of(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where every item of the list ``value`` is in ``limit``; the sentence counts those that are not."""
     if not isinstance(value, list | tuple):
         raise Unjudgeable("it is not a list")
     extra = sum(not any(same(item, allowed) for allowed in limit) for item in value)
@@ -57,6 +64,7 @@ def subset_of(limit: Any, value: Any) -> Iterator[str]:
 
 
 def coarser_or_equal(limit: Any, value: Any) -> Iterator[str]:
+    """Holds where ``value`` comes at or after ``limit`` in `GRANULARITIES`, finest first."""
     if value not in GRANULARITIES or limit not in GRANULARITIES:
         raise Unjudgeable("it is not a known granularity")
     if GRANULARITIES.index(value) < GRANULARITIES.index(limit):

@@ -96,6 +96,7 @@ class Policy:
 
     @property
     def context(self) -> Mapping[str, Any]:
+        """``release``, ``sector``, ``sensitivity``, ``export``: those that the policy sets."""
         return dict(self.document["context"])
 
     @property
@@ -115,14 +116,17 @@ class Policy:
 
     @property
     def max_waiver_days(self) -> int:
+        """Most days between the start of a waiver and its end."""
         return int(self.document["waivers"]["max_days"])
 
     @property
     def min_approvers(self) -> int:
+        """How many people must approve a waiver, who asks for it not counted."""
         return int(self.document["waivers"]["min_approvers"])
 
     @property
     def non_waivable(self) -> frozenset[str]:
+        """Ids of the rules that no waiver lifts."""
         return frozenset(self.document["waivers"]["non_waivable"])
 
     @cached_property

@@ -42,10 +42,12 @@ class Call:
 
     @property
     def kind(self) -> str:
+        """One of `RELEASES`, or a kind that the audits do not know."""
         return str(self.event.get("kind"))
 
     @property
     def stage(self) -> str:
+        """The step of the mechanism that asked."""
         return str(self.event.get("stage"))
 
     @property

@@ -36,6 +36,7 @@ class Forbidden:
 
     @property
     def fields(self) -> tuple[str, ...]:
+        """The columns it speaks of."""
         return tuple(condition.field for condition in self.conditions)
 
     def violated(self, columns: Columns) -> Flags:
@@ -92,14 +93,17 @@ class Sum:
 
     @property
     def fields(self) -> tuple[str, ...]:
+        """The columns it speaks of, the total first."""
         return (self.total, *self.parts)
 
     @property
     def derived(self) -> str:
+        """The column that is computed and not drawn."""
         return self.total
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """The columns that `value` reads."""
         return self.parts
 
     def value(self, columns: Columns) -> Column:
@@ -140,14 +144,17 @@ class Determines:
 
     @property
     def fields(self) -> tuple[str, ...]:
+        """The columns it speaks of, the determined one last."""
         return (*self.by, self.field)
 
     @property
     def derived(self) -> str | None:
+        """The column that is computed and not drawn; None without a public map."""
         return None if self.table is None else self.field
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """The columns that `value` reads."""
         return self.by
 
     def place(self, columns: Columns) -> npt.NDArray[np.int64]:

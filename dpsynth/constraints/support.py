@@ -33,6 +33,7 @@ class Support:
 
     @property
     def cliques(self) -> tuple[Axes, ...]:
+        """Every set of attribute positions that must lie in one clique of a tree, masks before links."""
         return (*(axes for axes, _ in self.masks), *self.links)
 
     def within(self, sizes: Sequence[int], limit: float, held: Iterable[Axes] = (), first: Sequence[int] = ()) -> Support:

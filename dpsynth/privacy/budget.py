@@ -113,6 +113,7 @@ class Filter:
 
     @property
     def spent(self) -> float:
+        """rho of all spends; delta that is paid apart is not in it."""
         return math.fsum(self._spent)
 
     @property

@@ -99,6 +99,7 @@ class SparkRecords:
 
     @property
     def n_rows(self) -> int:
+        """One job on the cluster, each time."""
         with quiet():
             [row] = self._training().groupBy().sum("rows").collect()
         return int(row[0] or 0)

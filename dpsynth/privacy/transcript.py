@@ -19,6 +19,7 @@ class Transcript:
 
     @property
     def events(self) -> Sequence[Mapping[str, Any]]:
+        """In the order in which they were paid."""
         return tuple(self._events)
 
     def append(self, event: Mapping[str, Any]) -> dict[str, Any]:

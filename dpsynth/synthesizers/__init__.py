@@ -18,9 +18,11 @@ class Synthesizer(Protocol):
     """A recipe: frozen, without data. ``fit`` spends the whole budget of ``private`` and returns a fitted model."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its key in `SYNTHESIZERS`; evidence and certificate call it so."""
 
-    def fit(self, private: PrivateData, progress: Callable[[str, int, int], None] | None = None) -> SyntheticModel: ...
+    def fit(self, private: PrivateData, progress: Callable[[str, int, int], None] | None = None) -> SyntheticModel:
+        """``progress`` is told the stage, the steps done and the steps in all."""
 
 
 SYNTHESIZERS: dict[str, type[Synthesizer]] = {
