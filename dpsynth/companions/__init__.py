@@ -6,9 +6,10 @@ from dpsynth.companions.about import About
 from dpsynth.companions.anonymization_report import anonymization_report
 from dpsynth.companions.croissant import croissant
 from dpsynth.companions.datapackage import datapackage
-from dpsynth.companions.datasheet import QUESTIONS, datasheet
+from dpsynth.companions.datasheet import datasheet
 from dpsynth.companions.deployment import deployment
 from dpsynth.companions.expert_determination import expert_determination
+from dpsynth.companions.questions import QUESTIONS
 from dpsynth.companions.readme import VERIFY_TEXT, readme
 
 __all__ = [

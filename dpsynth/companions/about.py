@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from dpsynth.companions.questions import QUESTIONS
 from dpsynth.errors import ConfigError
 
 ABOUT_SCHEMA: Final = "dpsynth.about/1"
@@ -49,8 +50,6 @@ class About:
     def from_dict(cls, document: Any) -> About:
         """The statements in parsed JSON, after ``dpsynth/schemas/about-1.json``."""
         import jsonschema
-
-        from dpsynth.companions.datasheet import QUESTIONS
 
         shape = json.loads(resources.files("dpsynth").joinpath("schemas", "about-1.json").read_text(encoding="utf-8"))
         error = next(iter(sorted(jsonschema.Draft202012Validator(shape).iter_errors(document), key=lambda e: e.json_path)), None)
