@@ -11,6 +11,11 @@ import numpy.typing as npt
 _HALF = math.sqrt(0.5)
 
 
+def once_in(n: int) -> float:
+    """The number of stddevs that noise exceeds, on either side, once in ``n`` times on average."""
+    return NormalDist().inv_cdf(1.0 - 0.5 / n)
+
+
 def denoised(values: npt.NDArray[np.float64], stddev: float) -> npt.NDArray[np.float64]:
     """``values`` of n ordered levels with noise ``stddev`` each, smoothed where noise explains their differences; the same sum.
 
@@ -21,7 +26,7 @@ def denoised(values: npt.NDArray[np.float64], stddev: float) -> npt.NDArray[np.f
     n = len(values)
     if n < 3 or stddev <= 0.0:
         return values
-    threshold = stddev * NormalDist().inv_cdf(1.0 - 0.5 / n)
+    threshold = stddev * once_in(n)
     mean = np.concatenate((values, values[::-1]))
     kept = []
     width = 1
