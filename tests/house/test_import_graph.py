@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
@@ -59,6 +61,44 @@ def test_the_check_sees_an_arrow_inside_a_function() -> None:
     module = ast.parse("def late():\n    from dpsynth.privacy import noise\n    import opendp.prelude as dp\n")
 
     assert {"dpsynth.privacy", "dpsynth.privacy.noise", "opendp.prelude"} <= set(imports(module))
+
+
+class _AtRunTime(ast.NodeTransformer):
+    """Takes away what is imported for types alone."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def _circle(parsed: Mapping[str, ast.Module]) -> list[str]:
+    """Modules of which each imports the one before it, the first and the last being the same; empty where there are none."""
+
+    def targets(module: ast.Module) -> Iterator[str]:
+        for node in ast.walk(_AtRunTime().visit(module)):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                whole = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield from (name if name in parsed else str(node.module) for name in whole)
+
+    graph = {name: {target for target in targets(module) if target in parsed} - {name} for name, module in parsed.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_late() -> None:
+    assert _circle({name: module for package in PACKAGES for name, module in modules(package).items()}) == []
+
+
+def test_the_check_sees_a_circle_through_a_function_and_lets_types_pass() -> None:
+    late = {"a": ast.parse("from b import x"), "b": ast.parse("def f():\n    import a")}
+    types = {"a": ast.parse("from b import x"), "b": ast.parse("if TYPE_CHECKING:\n    import a")}
+
+    assert set(_circle(late)) == {"a", "b"}
+    assert _circle(types) == []
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
