@@ -327,8 +327,8 @@ def _raises_on_nan() -> Any:
 
     original = cells.numbers
 
-    def strict(array: pa.Array, missing: Any) -> Any:
-        values, status = original(array, missing)
+    def strict(array: pa.Array, *given: Any) -> Any:
+        values, status = original(array, *given)
         if (status != cells.VALUE).any():
             raise ValueError("cannot convert float NaN to integer")
         return values, status
@@ -441,7 +441,7 @@ DEFECTS: tuple[Change, ...] = (
     Change("half L1 sensitivity of scores", "|count - model| said to move by k / 2", _half_score_sensitivity, WITH_SELECTION),
     Change("score vector charged as one score", "no square root of the number of scores", _score_vector_as_one, ("adaptive",)),
     Change("norm of a residual squared", "sensitivity of a residual a little too small", _residual_norm_squared, ("adaptive",)),
-    Change("selection charged a quarter", "epsilon^2 / 32 instead of epsilon^2 / 8", _selection_charged_a_quarter, ("aim", "mst")),
+    Change("selection charged a quarter", "epsilon^2 / 32 instead of epsilon^2 / 8", _selection_charged_a_quarter, WITH_SELECTION),
     Change("rho = epsilon^2 / 2", "the budget converted as if it were pure", _half_epsilon_squared),
     Change("filter not charged", "nothing adds up what was spent", _filter_not_charged),
     Change("bins uncharged", "data-adapted bins measured and not charged", lambda: _uncharged(lambda s: s.startswith("bins_"))),
@@ -495,8 +495,8 @@ def _rounded_counts() -> Any:
 def _rows_backwards() -> Any:
     original = encode.Encoder.encode
 
-    def reversed_rows(self: encode.Encoder, batches: Any) -> encode.Encoded:
-        encoded = original(self, batches)
+    def reversed_rows(self: encode.Encoder, *given: Any, **named: Any) -> encode.Encoded:
+        encoded = original(self, *given, **named)
         return encoded.take(np.arange(encoded.n_rows)[::-1])
 
     return _patched(mock.patch.object(encode.Encoder, "encode", reversed_rows))

@@ -5,12 +5,17 @@ A few of each here; ``make audit-audits`` runs them all.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 
 from audits import AuditResult
+from audits.code.toy import Toy
+from dpsynth.errors import DpsynthError
+from dpsynth.privacy import PrivacyBudget, PrivateData
 from dpsynth.synthesizers import SYNTHESIZERS
+from dpsynth.toy_mechanism import ToyMechanism
+from dpsynth.toy_schema import standard_schema
 from tests.chance import kernel_noise, none_falsified
 from tests.mutants.defects import ALL, DEFECTS, HARMLESS, Change
 from tests.mutants.matrix import AUDITS, BEGIN, END, PAGE, trials
@@ -63,3 +68,14 @@ def test_the_page_has_a_place_for_the_matrix_and_no_defect_got_through() -> None
     matrix = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
 
     assert "**missed**" not in matrix
+
+
+@pytest.mark.parametrize("planted", [*DEFECTS, *HARMLESS], ids=lambda planted: planted.name)
+def test_a_change_fits_the_code_in_which_it_is_planted(planted: Change) -> None:
+    """A patch of what has been moved or has new arguments would raise something else, and be caught for the wrong reason."""
+    schema = standard_schema("person", planted.max_rows, planted.neighbours)
+    plain = ToyMechanism(SYNTHESIZERS[planted.mechanisms[0]](), PrivacyBudget(1.0, 1e-6), schema)
+    toy = Toy(tuple(plain.columns), plain.unit_field, planted.max_rows)
+    # NaN is what one of them raises on; a refusal by the kernel is what others are for.
+    with planted.patch(), suppress(DpsynthError, ValueError):
+        PrivateData.read(plain._written(toy.frame(toy.units(20, 0))), schema, PrivacyBudget(1.0, 1e-6))
