@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dpsynth.synthesizers import Synthesizer
 
 _SAMPLED_ROWS = 50
+_DRAWS = 3
 _EPOCH = datetime(1970, 1, 1)
 _DAY = 86_400.0
 
@@ -85,8 +86,9 @@ class ToyMechanism:
 
     @property
     def _played(self) -> Synthesizer:
-        # Toy tables are small: the rule by which `adaptive` measures one-ways alone would keep the rest of its code from being seen.
-        return replace(self.recipe, alone_below=0.0) if isinstance(self.recipe, Adaptive) else self.recipe
+        # Toy tables are small: the rules by which `adaptive` measures one-ways alone, or draws one pair and no second, would keep the rest
+        # of its code from being seen.
+        return replace(self.recipe, alone_below=0.0, least_draws=_DRAWS) if isinstance(self.recipe, Adaptive) else self.recipe
 
     def _written(self, table: pd.DataFrame) -> pd.DataFrame:
         """``table`` with dates and flags spelled as the schema says."""

@@ -55,6 +55,8 @@ _ENOUGH_LITTLE, _ENOUGH = 0.92, 0.5
 _ROUND_ITERATIONS, _FINAL_ITERATIONS = 80, 600
 # The tree limit grows with the square root of x beyond this point, up to this factor.
 _LIMIT_GROWS_FROM, _LIMIT_GROWS_TO = 1e4, 2.5
+# Beyond this, or under one over it, some pairs would be measured with next to no budget, and noise that no integer holds.
+_MOST_EMPHASIS = 1e6
 # Candidates in a row that do not fit the tree before the search for one that does is given up.
 _MISFITS = 60
 
@@ -68,7 +70,7 @@ def one_way_share(x: float) -> float:
 class Adaptive:
     """``tree_limit`` bounds the cells of the model, hence memory and time. ``refine`` measures pairs beyond the tree and fits rows to
     them. Errors of marginals that hold the column ``target`` count ``emphasis`` times. Under x = ``alone_below`` per column one-ways
-    take the whole budget.
+    take the whole budget. Where a forest is drawn, it may be in no fewer than ``least_draws``.
     """
 
     refine: bool = True
@@ -79,12 +81,13 @@ class Adaptive:
     target: str | None = None
     emphasis: float = 2.0
     alone_below: float = TOO_LITTLE
+    least_draws: int = 1
 
     name = "adaptive"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.emphasis) and self.emphasis > 0.0):
-            raise ConfigError(f"emphasis={self.emphasis!r} must be > 0")
+        if not 1.0 / _MOST_EMPHASIS <= self.emphasis <= _MOST_EMPHASIS:
+            raise ConfigError(f"emphasis={self.emphasis!r} must be > 0, from {1.0 / _MOST_EMPHASIS:g} to {_MOST_EMPHASIS:g}")
 
     def fit(self, private: PrivateData, progress: Progress | None = None) -> SyntheticModel:
         """A junction-tree model of ``private``, spending all of its budget."""
@@ -325,7 +328,17 @@ class _Run:
             return
         before = self.private.rho_left
         emphasis = {pair: self._emphasis(pair) for pair in tables}
-        forest = draw_forest(self.private, tables, self.total, self.rho, budget, emphasis=emphasis, fits=self._fits, stage="draw_pair")
+        forest = draw_forest(
+            self.private,
+            tables,
+            self.total,
+            self.rho,
+            budget,
+            emphasis=emphasis,
+            fits=self._fits,
+            stage="draw_pair",
+            least=self.recipe.least_draws,
+        )
         left = budget - (before - self.private.rho_left)
         self._measure([self._candidate(pair, tables[pair], 0.0, left, len(forest)) for pair in forest], left, "two_way")
 

@@ -40,12 +40,14 @@ def draw_forest(
     emphasis: Mapping[Clique, float],
     fits: Callable[[Sequence[Clique]], bool],
     stage: str,
+    least: int = 1,
 ) -> list[Clique]:
     """Pairs of columns, each between two parts that no earlier one links, by how wrong the model's ``tables`` are about them.
 
     ``tables`` hold the model's counts of every pair that may be drawn, ``total`` records in all. ``rho`` is the whole budget of the fit,
     ``budget`` what draws and measurements of the pairs have together. Errors count ``emphasis`` times where it says so. Draws stop when
-    none is drawn; a drawn pair that does not pass ``fits`` with those before is left out.
+    none is drawn; a drawn pair that does not pass ``fits`` with those before is left out. ``least`` draws share what is allowed, however
+    little that is.
     """
     pairs = list(tables)
     columns = {name for pair in pairs for name in pair}
@@ -56,7 +58,7 @@ def draw_forest(
     reach = math.log(len(pairs) + 1) * private.unit.score_sensitivity() * float(weights.max() / weights.min())
     each = 0.5 * (reach / (_MAY_MISS * total)) ** 2
     allowed = min(_DRAWS_SHARE * rho, budget / 2.0)
-    most = max(1, min(len(columns) - 1, int(allowed / each)))
+    most = max(least, min(len(columns) - 1, int(allowed / each)))
     each = min(each, allowed / most)
     alone, growth = _noise(private, tables, budget, most)
     rounded = [np.rint(table).astype(np.int64) for table in tables.values()]

@@ -201,6 +201,32 @@ def _score_vector_as_one() -> Any:
     return _patched(mock.patch.object(PrivateData, "_gaussian", gaussian))
 
 
+def _later_draws_uncharged() -> Any:
+    """Of the pairs that are drawn one after the other only the first is charged and written down."""
+    original = PrivateData.select_or_none
+
+    def drawn(self: PrivateData, *given: Any, **named: Any) -> int | None:
+        again = any(event["kind"] == "exponential" for event in self.transcript()["events"])
+        with _uncharged(lambda stage: again):
+            return original(self, *given, **named)
+
+    return _patched(mock.patch.object(PrivateData, "select_or_none", drawn))
+
+
+def _none_by_all_errors() -> Any:
+    """The score of none is the sum of all errors instead of 0: a row moves it once for every pair."""
+    select, append = PrivateData._select, np.append
+
+    def selected(self: PrivateData, cliques: Any, models: Any, *given: Any, **named: Any) -> int:
+        def scored(scores: np.ndarray, none: float) -> np.ndarray:
+            return append(scores, float(self._errors(cliques, models).sum()))
+
+        with mock.patch.object(np, "append", scored):
+            return select(self, cliques, models, *given, **named)
+
+    return _patched(mock.patch.object(PrivateData, "_select", selected))
+
+
 def _residual_norm_squared() -> Any:
     return _patched(mock.patch.object(private_data, "residual_norm", lambda shape: math.prod(1.0 - 1.0 / n for n in shape)))
 
@@ -440,6 +466,8 @@ DEFECTS: tuple[Change, ...] = (
     Change("a seed per run", "every run draws the same noise", _seed_per_run),
     Change("half L1 sensitivity of scores", "|count - model| said to move by k / 2", _half_score_sensitivity, WITH_SELECTION),
     Change("score vector charged as one score", "no square root of the number of scores", _score_vector_as_one, ("adaptive",)),
+    Change("later draws uncharged", "the first drawn pair is charged, the next are not", _later_draws_uncharged, ("adaptive",)),
+    Change("none scored by the records", "to draw none has the score of all errors, not 0", _none_by_all_errors, ("adaptive",)),
     Change("norm of a residual squared", "sensitivity of a residual a little too small", _residual_norm_squared, ("adaptive",)),
     Change("selection charged a quarter", "epsilon^2 / 32 instead of epsilon^2 / 8", _selection_charged_a_quarter, WITH_SELECTION),
     Change("rho = epsilon^2 / 2", "the budget converted as if it were pure", _half_epsilon_squared),

@@ -25,6 +25,7 @@ BY_NAME = {change.name: change for change in (*DEFECTS, *HARMLESS)}
 CAUGHT_HERE = [
     ("selection noise halved", "adaptive"),
     ("one-ways uncharged", "adaptive"),
+    ("later draws uncharged", "adaptive"),
     ("person factor dropped", "adaptive"),
     ("true n used", "adaptive"),
     ("selection noise halved", "aim"),

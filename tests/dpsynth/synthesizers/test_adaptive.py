@@ -58,8 +58,17 @@ def test_pairs_with_the_target_are_measured_with_less_noise_than_like_pairs_with
     assert max(noise[True]) < min(noise[False])
 
 
+@pytest.mark.parametrize("emphasis", [1e-6, 1e6])
+def test_the_largest_and_smallest_emphasis_spend_the_budget(emphasis: float) -> None:
+    private = _private(1.0)
+    Adaptive(target="c3", emphasis=emphasis).fit(private)
+    assert private.rho_left <= 1e-5 * private.budget.rho
+
+
 def test_a_target_must_be_a_column_and_an_emphasis_positive() -> None:
     with pytest.raises(ConfigError, match="target='nobody' must be a column"):
         Adaptive(target="nobody").fit(_private(1.0))
-    with pytest.raises(ConfigError, match="emphasis"):
-        Adaptive(emphasis=math.nan)
+    # With 1e300 the other pairs would be measured with noise that no 64-bit integer holds.
+    for emphasis in (math.nan, math.inf, 0.0, 1e-300, 1e300):
+        with pytest.raises(ConfigError, match="emphasis"):
+            Adaptive(emphasis=emphasis)

@@ -36,13 +36,14 @@ def _drawn(
     seed: int = 0,
     emphasis: Mapping[Clique, float] | None = None,
     fits: Callable[[Any], bool] = lambda pairs: True,
+    least: int = 1,
 ) -> tuple[list[Clique], PrivateData]:
     private = PrivateData.of_codes(table, PrivacyBudget(epsilon, 1e-9), unit=PrivacyUnit("row", 1), hook=SeededNoise(seed))
     names = table.domain.names
     shares = {name: count(table, (name,)) / table.n_rows for name in names}
     tables = {(a, b): table.n_rows * np.outer(shares[a], shares[b]) for a, b in combinations(names, 2)}
     rho = private.rho_left
-    drawn = draw_forest(private, tables, table.n_rows, rho, 0.5 * rho, emphasis=emphasis or {}, fits=fits, stage="draw")
+    drawn = draw_forest(private, tables, table.n_rows, rho, 0.5 * rho, emphasis=emphasis or {}, fits=fits, stage="draw", least=least)
     return drawn, private
 
 
@@ -73,6 +74,15 @@ def test_independent_columns_have_next_to_no_forest() -> None:
 def test_draws_cost_at_most_a_tenth_of_the_budget_and_there_is_at_least_one(epsilon: float) -> None:
     _, private = _drawn(_linked(12, {3: 1, 7: 3, 8: 0}), epsilon)
     assert 0.0 < private.rho_spent <= 0.1 * private.budget.rho * (1.0 + 1e-9)
+
+
+def test_at_least_so_many_draws_share_what_one_would_have() -> None:
+    table = _linked(12, {3: 1, 7: 3, 8: 0})
+    one, three = _drawn(table, 1e-3)[1], _drawn(table, 1e-3, least=3)[1]
+    assert one.transcript()["events"][0]["rho"] == pytest.approx(3.0 * three.transcript()["events"][0]["rho"])
+    assert three.rho_spent <= one.rho_spent * (1.0 + 1e-9)
+    # A forest of two columns is one pair, whatever the draws allowed.
+    assert len(_drawn(_linked(2, {1: 0}), least=3)[0]) == 1
 
 
 def test_a_draw_is_paid_by_how_far_it_may_miss_not_by_what_is_there() -> None:
