@@ -93,8 +93,8 @@ def settled(attribute: Attribute, m: Measurement, total: float) -> npt.NDArray[n
 
 
 def _standing(values: npt.NDArray[np.float64], stddev: float) -> slice:
-    """From the first to the last run of cells that stands out; all of them where none does."""
-    far = once_in(len(values))
+    """From the first to the last of the n log2(n) runs of cells that stands out further than noise does once among them; all where none."""
+    far = once_in(round(len(values) * math.log2(len(values))))
     last, first = _outermost(values, stddev, far), _outermost(values[::-1], stddev, far)
     return slice(0, len(values)) if last is None or first is None else slice(len(values) - 1 - first, last + 1)
 
