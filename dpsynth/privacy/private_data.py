@@ -98,6 +98,7 @@ class PrivateData:
         self._encoder = encoder
         self._audit = audit
         self._exact: dict[Clique, Counts] = {}
+        self._scored: dict[Clique, tuple[npt.NDArray[np.int64], int]] = {}
         self._cached_cells = 0
 
     @classmethod
@@ -563,13 +564,19 @@ class PrivateData:
     def _errors(self, cliques: Sequence[Clique], models: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         """|count - model|_1 over all cells of each clique in whole rows (or units), capped where exact floats would end.
 
-        Neither the cap nor rounding down adds to a sensitivity that is a whole number.
+        Neither the cap nor rounding down adds to a sensitivity that is a whole number. The last error of a clique is kept with the model
+        that it is of: where one pair after another is drawn, all others are asked for again.
         """
         grain = self.unit.grain
-        # In 64 bits: a model of narrower codes would wrap round under the grain.
-        wide = (grain * model.astype(np.int64) for model in models)
-        errors = [np.abs(counts - model).sum() // grain for counts, model in zip(self._counts(cliques), wide, strict=True)]
-        return np.minimum(np.array(errors, dtype=np.int64), _LARGEST_ERROR)
+        held = [self._scored.get(clique) for clique in cliques]
+        errors = [entry[1] if entry and entry[0] is model else -1 for entry, model in zip(held, models, strict=True)]
+        asked = [place for place, error in enumerate(errors) if error < 0]
+        for place, counts in zip(asked, self._counts([cliques[place] for place in asked]), strict=True):
+            # In 64 bits: a model of narrower codes would wrap round under the grain.
+            error = int(np.abs(counts - grain * models[place].astype(np.int64)).sum() // grain)
+            errors[place] = min(error, _LARGEST_ERROR)
+            self._scored[cliques[place]] = models[place], errors[place]
+        return np.array(errors, dtype=np.int64)
 
     def _count(self, clique: Clique) -> Counts:
         """Exact counts of one clique, in parts of ``unit.grain``; see `_counts`."""

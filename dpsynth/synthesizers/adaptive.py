@@ -293,7 +293,7 @@ class _Run:
         tree = self._tree(self.edges)
         targets = combine([m for m in self.measurements if m.stddev > 0.0], self.index)
         start = self.fitted.potentials if warm and self.fitted else None
-        enough = _ENOUGH if self.enough else min(_ENOUGH_LITTLE, _ENOUGH + 1.0 / self._contrast())
+        enough = _ENOUGH if self.enough else min(_ENOUGH_LITTLE, _ENOUGH + 2.0 / self._contrast())
         return fit(tree, targets, self.total, iterations=iterations, start=start, enough=enough, masks=self.support.masks)
 
     def _contrast(self) -> float:

@@ -14,7 +14,7 @@ from dpsynth.synthesizers.smoothing import denoised, once_in
 
 # Ordered columns of so many levels have ends that may be far from all records, which are emptied. With them means of long tails were twice
 # as wrong; on shorter columns emptying costs real tails and helps nothing.
-_LONG = 16
+_LONG, _EMPTY = 16, 0.02
 # A run of cells of a column of row counts stands out by so many stddevs, or more where there are many runs.
 _ROWS_STAND_OUT = 2.5
 
@@ -93,10 +93,17 @@ def settled(attribute: Attribute, m: Measurement, total: float) -> npt.NDArray[n
 
 
 def _standing(values: npt.NDArray[np.float64], stddev: float) -> slice:
-    """From the first to the last of the n log2(n) runs of cells that stands out further than noise does once among them; all where none."""
+    """From the first to the last of the n log2(n) runs of cells that stands out further than noise does once among them.
+
+    All cells where none does; and all on a side where more than `_EMPTY` of the records seem to lie beyond: then it is the noise that is
+    large, not the end that is empty.
+    """
     far = once_in(round(len(values) * math.log2(len(values))))
     last, first = _outermost(values, stddev, far), _outermost(values[::-1], stddev, far)
-    return slice(0, len(values)) if last is None or first is None else slice(len(values) - 1 - first, last + 1)
+    if last is None or first is None:
+        return slice(0, len(values))
+    low, high, most = len(values) - 1 - first, last + 1, _EMPTY * values.sum()
+    return slice(low if values[:low].sum() <= most else 0, high if values[high:].sum() <= most else len(values))
 
 
 def _outermost(values: npt.NDArray[np.float64], stddev: float, far: float) -> int | None:

@@ -284,6 +284,19 @@ def test_none_is_one_candidate_more_with_a_score_that_no_row_moves() -> None:
     assert np.abs(scores[0] - scores[2]).max() <= 1.0
 
 
+def test_an_error_that_was_kept_is_that_of_its_own_model() -> None:
+    hook = Recording()
+    private = _private(hook=hook)
+    one, other = _models(), [model + 7 for model in _models()]
+    for models in (one, other, one, [one[0], *other[1:]]):
+        private.scores(PAIRS, models, 0.01, "x")
+        fresh = Recording()
+        _private(hook=fresh).scores(PAIRS, models, 0.01, "x")
+        np.testing.assert_array_equal(hook.releases[-1].exact, fresh.releases[-1].exact)
+    private.scores([PAIRS[0], PAIRS[0]], [one[0], other[0]], 0.01, "twice")
+    assert hook.releases[-1].exact.tolist() == [hook.releases[0].exact[0], hook.releases[1].exact[0]]
+
+
 def _scores(rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
     hook = Recording()
     _private(rows, hook=hook).select(PAIRS, _models(), 0.01, "x")
