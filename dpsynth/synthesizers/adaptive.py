@@ -52,7 +52,8 @@ _MUCH, _MOST_PER_COLUMN = 4.0, 6
 # Fits stop when the loss is this share of what the truth would have; stopping early regularises. The first where measurements say little
 # more than noise does, the second where what they say is far above it.
 _ENOUGH_LITTLE, _ENOUGH = 0.92, 0.5
-_ROUND_ITERATIONS, _FINAL_ITERATIONS = 80, 600
+# The last fit of a model whose rows are not refined stops earlier, which saves up to half of its time and adds half a percent of error.
+_ROUND_ITERATIONS, _FINAL_ITERATIONS, _FAST_ITERATIONS = 80, 600, 300
 # The tree limit grows with the square root of x beyond this point, up to this factor.
 _LIMIT_GROWS_FROM, _LIMIT_GROWS_TO = 1e4, 2.5
 # Beyond this, or under one over it, some pairs would be measured with next to no budget, and noise that no integer holds.
@@ -251,7 +252,7 @@ class _Run:
         if self.progress:
             self.progress("select and measure", rounds + 1, rounds + 1)
         self._spend_rest()
-        fitted = self._fit(_FINAL_ITERATIONS, warm=False)
+        fitted = self._fit(_FINAL_ITERATIONS if self.recipe.refine else _FAST_ITERATIONS, warm=False)
         return SyntheticModel(
             synthesizer=self.recipe.name,
             domain=self.full.domain,
