@@ -18,17 +18,17 @@ import numpy.typing as npt
 
 from dpsynth.constraints.support import kept_apart, support_of
 from dpsynth.errors import ConfigError
-from dpsynth.marginals import Clique, Domain, Measurement, Recoding, centred, residual_norm
+from dpsynth.marginals import Clique, Domain, Measurement, centred, residual_norm
 from dpsynth.model import Refinement, SyntheticModel
 from dpsynth.pgm.estimation import Fitted, combine, fit
 from dpsynth.pgm.junction_tree import JunctionTree, junction_tree, tree_cells
 from dpsynth.pgm.pairs import all_pairs
 from dpsynth.privacy import PrivateData
 from dpsynth.synthesizers.expected_error import effective_cells
-from dpsynth.synthesizers.forest import draw_forest
+from dpsynth.synthesizers.forest import draw_forest, joined
 from dpsynth.synthesizers.independent import one_ways_alone
 from dpsynth.synthesizers.levels import coarsen, coarsen_counts, resolution
-from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way, settled
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, on_simplex, recode_one_way, settled, settled_within
 
 Progress = Callable[[str, int, int], None]
 _ALL = 1.0 - 1e-12
@@ -153,7 +153,7 @@ class Adaptive:
             tuple(measurements),
             full.transcript(),
             recoding=recoding,
-            within=_within(full.domain, one_ways, recoding, total),
+            within=settled_within(full.domain, one_ways, recoding, total),
             encoder=full.encoder,
         )
 
@@ -183,11 +183,6 @@ class _Candidate:
     def trust(self) -> float:
         """Weight of its measurement against the model's own table, as if error and noise were independent Gaussian deviations."""
         return self.error**2 / (self.error**2 + self.noise**2)
-
-
-def _within(domain: Domain, one_ways: Sequence[Measurement], recoding: Recoding, total: float) -> dict[str, npt.NDArray[np.float64]]:
-    """Weights by which merged levels are told apart."""
-    return {m.clique[0]: settled(domain[m.clique[0]], m, total) for m in one_ways if m.clique[0] in recoding.levels}
 
 
 class _Run:
@@ -261,7 +256,7 @@ class _Run:
             measurements=(*self.one_ways, *self.measurements[len(self.one_ways) :], *(m for m, _ in self.outside)),
             transcript=self.full.transcript(),
             recoding=self.recoding,
-            within=_within(self.full.domain, self.one_ways, self.recoding, self.total),
+            within=settled_within(self.full.domain, self.one_ways, self.recoding, self.total),
             encoder=self.full.encoder,
             refinement=Refinement(self._refinement(fitted)) if self.refine else None,
         )
@@ -392,8 +387,7 @@ class _Run:
             a, b = candidate.clique
             if part[a] == part[b] or not self._fits([*(c.clique for c in picked), candidate.clique]):
                 continue
-            old, new = part[a], part[b]
-            part = {name: new if p == old else p for name, p in part.items()}
+            part = joined(part, a, b)
             picked.append(candidate)
         return picked
 

@@ -23,7 +23,7 @@ from dpsynth.pgm.estimation import Fitted, combine, fit
 from dpsynth.pgm.junction_tree import Axes, junction_tree, tree_cells
 from dpsynth.pgm.triples import TreeMarginals
 from dpsynth.privacy import PrivateData
-from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, recode_one_way, settled
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, recode_one_way, settled_within
 
 Progress = Callable[[str, int, int], None]
 _ALL = 1.0 - 1e-12
@@ -175,11 +175,7 @@ class _Run:
             measurements=(*self.one_ways, *self.measured),
             transcript=self.full.transcript(),
             recoding=self.recoding,
-            within={
-                m.clique[0]: settled(self.full.domain[m.clique[0]], m, self.total)
-                for m in self.one_ways
-                if m.clique[0] in self.recoding.levels
-            },
+            within=settled_within(self.full.domain, self.one_ways, self.recoding, self.total),
             encoder=self.full.encoder,
         )
 

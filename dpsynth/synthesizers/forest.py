@@ -62,7 +62,7 @@ def draw_forest(
     each = min(each, allowed / most)
     alone, growth = _noise(private, tables, budget, most)
     rounded = [np.rint(table).astype(np.int64) for table in tables.values()]
-    part = {name: name for name in columns}
+    part = {name: i for i, name in enumerate(columns)}
     picked: list[Clique] = []
     for draw in range(1, most + 1):
         free = [i for i, (a, b) in enumerate(pairs) if part[a] != part[b]]
@@ -79,11 +79,16 @@ def draw_forest(
         if chosen is None:
             break
         a, b = pairs[free[chosen]]
-        old, new = part[a], part[b]
-        part = {name: new if held == old else held for name, held in part.items()}
+        part = joined(part, a, b)
         if fits([*picked, (a, b)]):
             picked.append((a, b))
     return picked
+
+
+def joined(part: Mapping[str, int], a: str, b: str) -> dict[str, int]:
+    """The parts of a forest's columns, by number, when ``a`` and ``b`` are linked too."""
+    old, new = part[a], part[b]
+    return {name: new if number == old else number for name, number in part.items()}
 
 
 def _noise(private: PrivateData, tables: Tables, budget: float, most: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

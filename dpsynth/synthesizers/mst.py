@@ -17,7 +17,8 @@ from dpsynth.model import SyntheticModel
 from dpsynth.pgm.estimation import combine, fit
 from dpsynth.pgm.junction_tree import junction_tree
 from dpsynth.privacy import PrivateData
-from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, on_simplex, recode_one_way, settled
+from dpsynth.synthesizers.forest import joined
+from dpsynth.synthesizers.one_way import estimate_total, measure_one_ways, merge_rare, on_simplex, recode_one_way, settled_within
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Mst:
             measurements=(*one_ways, *pairs),
             transcript=private.transcript(),
             recoding=recoding,
-            within={m.clique[0]: settled(private.domain[m.clique[0]], m, total) for m in one_ways if m.clique[0] in recoding.levels},
+            within=settled_within(private.domain, one_ways, recoding, total),
             encoder=private.encoder,
         )
 
@@ -88,8 +89,7 @@ class Mst:
         for done in range(rounds):
             open_edges = [edge for edge in models if part[edge[0]] != part[edge[1]]]
             chosen = open_edges[private.select(open_edges, [models[e] for e in open_edges], rho / rounds, "select_edge")]
-            old, new = part[chosen[0]], part[chosen[1]]
-            part = {name: new if p == old else p for name, p in part.items()}
+            part = joined(part, chosen[0], chosen[1])
             edges.append(chosen)
             if progress:
                 progress("select", done + 1, rounds)

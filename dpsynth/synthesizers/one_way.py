@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +91,11 @@ def settled(attribute: Attribute, m: Measurement, total: float) -> npt.NDArray[n
     out: npt.NDArray[np.float64] = np.zeros(len(values))
     out[kept] = on_simplex(values[kept], total)
     return out
+
+
+def settled_within(domain: Domain, one_ways: Sequence[Measurement], recoding: Recoding, total: float) -> dict[str, npt.NDArray[np.float64]]:
+    """The settled one-way of each column with merged levels, by which a model tells them apart."""
+    return {m.clique[0]: settled(domain[m.clique[0]], m, total) for m in one_ways if m.clique[0] in recoding.levels}
 
 
 def _standing(values: npt.NDArray[np.float64], stddev: float) -> slice:

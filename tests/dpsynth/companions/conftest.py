@@ -145,6 +145,21 @@ def write_csv(path: Path, columns: dict[str, list[Any]]) -> Path:
     return path
 
 
+def run_release(folder: Path, table: Path, **more: Any) -> pipeline.ReleaseOutcome:
+    """``table`` under ``policy.json`` of ``folder``, into its ``bundle``."""
+    return pipeline.release(
+        table,
+        schema=Schema.from_dict(SCHEMA),
+        policy=folder / "policy.json",
+        out=folder / "bundle",
+        epsilon=2.0,
+        delta=1e-6,
+        synthesizer="independent",
+        tier="smoke",
+        **more,
+    )
+
+
 def release(folder: Path, about: About | None) -> Released:
     """Release the table into ``folder`` / bundle."""
     table = write_csv(folder / "real.csv", real_rows())
@@ -152,19 +167,7 @@ def release(folder: Path, about: About | None) -> Released:
     schema = Schema.from_dict(SCHEMA)
     # An alarm of the code audits, once in two hundred runs, would refuse the release that all these tests read.
     with kernel_noise(0):
-        pipeline.release(
-            table,
-            schema=schema,
-            policy=folder / "policy.json",
-            out=folder / "bundle",
-            epsilon=2.0,
-            delta=1e-6,
-            synthesizer="independent",
-            tier="smoke",
-            ledger=folder / "ledger",
-            seed=0,
-            about=about,
-        )
+        run_release(folder, table, seed=0, ledger=folder / "ledger", about=about)
     root = folder / "bundle"
     evidence = json.loads((root / "internal" / "evidence.json").read_text(encoding="utf-8"))
     decision = json.loads((root / "internal" / "decision.json").read_text(encoding="utf-8"))

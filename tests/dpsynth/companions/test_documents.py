@@ -198,18 +198,8 @@ def test_a_refused_release_has_no_document_for_signature(silent: Released, tmp_p
     policy = copy.deepcopy(conftest.POLICY)
     policy["rules"][0] |= {"metric": "dp.epsilon", "value": 0.1, "severity": "blocker"}
     (tmp_path / "policy.json").write_text(json.dumps(policy))
-    from dpsynth import pipeline
 
-    outcome = pipeline.release(
-        conftest.write_csv(tmp_path / "real.csv", conftest.real_rows()),
-        schema=conftest.Schema.from_dict(conftest.SCHEMA),
-        policy=tmp_path / "policy.json",
-        out=tmp_path / "bundle",
-        epsilon=2.0,
-        delta=1e-6,
-        synthesizer="independent",
-        tier="smoke",
-    )
+    outcome = conftest.run_release(tmp_path, conftest.write_csv(tmp_path / "real.csv", conftest.real_rows()))
     assert not outcome.decision.permitted
     assert not {path.name for path in outcome.bundle.internal.iterdir()} & set(INTERNAL)
 
